@@ -1,0 +1,213 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import Glibc
+internal import LMDB
+
+/// A commit that is to be made durable, by another thread than the keyspace's.
+public struct Checkpoint: Sendable {
+    /// The place in the log that the commit stands for: the log must be synced up to it before `makeDurable`.
+    public let position: LogPosition
+    let commit: Int
+    let metaPage: [UInt8]
+    let durable: DurableMeta
+
+    /// Syncs the data file and saves the commit's meta page; blocks for as long as the disk takes.
+    ///
+    /// - Throws: `KeyspaceError.failed`; it must not be tried again.
+    public func makeDurable() throws(KeyspaceError) {
+        try durable.save(commit: commit, page: metaPage)
+    }
+}
+
+extension Keyspace {
+    /// The place in the log from which everything must be replayed after opening.
+    public var position: LogPosition { state.position }
+
+    /// Whether so many pages were changed since the last commit that the next one is due.
+    public var commitIsDue: Bool { room.touchedPages >= options.dirtyPages }
+
+    /// Whether a checkpoint is still being made durable.
+    public var isMakingDurable: Bool { pendingCheckpoint != nil }
+
+    /// Commits everything up to `position` of the log, without syncing; O(pages changed).
+    ///
+    /// - Returns: what another thread is to make durable and then `finish(_:)` is to hear of. Nil if nothing was
+    ///   changed since the last commit, or if an earlier checkpoint is still being made durable; a later one will then
+    ///   stand for this commit too.
+    /// - Throws: `KeyspaceError.failed`.
+    public func commit(at position: LogPosition) throws(KeyspaceError) -> Checkpoint? {
+        if let failure { throw failure }
+        if hasUncommittedChanges || position != state.position {
+            try commitTransaction(position)
+        }
+        let last = environment.information.lastTransaction
+        guard pendingCheckpoint == nil, last > durableCommit else { return nil }
+        do throws(LMDBError) {
+            let page = try environment.metaPage(ofTransaction: last)
+            let checkpoint = Checkpoint(position: state.position, commit: last, metaPage: page, durable: durable)
+            pendingPin = try environment.beginReading()
+            pendingCheckpoint = checkpoint
+            return checkpoint
+        } catch {
+            throw failed(error)
+        }
+    }
+
+    private func failed(_ error: LMDBError) -> KeyspaceError {
+        let failed = KeyspaceError(error, while: "committing the keyspace")
+        fail(failed)
+        return failed
+    }
+
+    private func commitTransaction(_ position: LogPosition) throws(KeyspaceError) {
+        state.position = position
+        state.sequence += 1
+        do throws(LMDBError) {
+            try storeCounts()
+            let memory = unsafe try transaction.reserve(StoredState.key, count: StoredState.length, in: metaTable)
+            var writer = unsafe RowWriter(memory)
+            state.write(to: &writer)
+            for slot in 0..<1024 { cursors[slot] = nil }
+            try transaction.commit()
+            hasUncommittedChanges = false
+            reclaimWaitsForCommit = false
+            try growMapIfNeeded()
+            transaction = try environment.beginWriting()
+            measureRoom()
+        } catch {
+            throw failed(error)
+        }
+    }
+
+    private func storeCounts() throws(LMDBError) {
+        for database in 0..<options.databases {
+            for slot in 0..<1024 where counts[database].changed[slot] {
+                auxiliary.setCounts(database: database, slot: slot)
+                let stored = counts[database].slots[slot]
+                if stored == SlotCounts() {
+                    try transaction.delete(auxiliary.view, in: countsTable)
+                } else {
+                    let length = SlotCounts.storedLength
+                    let memory = unsafe try transaction.reserve(auxiliary.view, count: length, in: countsTable)
+                    var writer = unsafe RowWriter(memory)
+                    stored.write(to: &writer)
+                }
+                counts[database].wasStored(slot)
+            }
+        }
+    }
+
+    /// Hears that `checkpoint` is durable: the log before its position is not needed for recovery any more.
+    public func finish(_ checkpoint: Checkpoint) {
+        guard checkpoint.commit > durableCommit else { return }
+        durableCommit = checkpoint.commit
+        durablePin?.abort()
+        durablePin = pendingPin
+        pendingPin = nil
+        pendingCheckpoint = nil
+    }
+
+    /// Doubles the map when half of it is used. No transaction may be open for that, so the last commit is first made
+    /// durable here and now: the one pause of this kind, as often as the data double.
+    private func growMapIfNeeded() throws(LMDBError) {
+        let information = environment.information
+        let used = (information.lastPage + 1) * environment.pageSize
+        guard used > information.mapSizeBytes / 2 else { return }
+        let last = information.lastTransaction
+        let page = try environment.metaPage(ofTransaction: last)
+        do throws(KeyspaceError) { try durable.save(commit: last, page: page) } catch {
+            fail(error)
+            throw .system(EIO)
+        }
+        durablePin?.abort()
+        pendingPin?.abort()
+        pendingPin = nil
+        pendingCheckpoint = nil
+        durableCommit = last
+        try environment.setMapSize(bytes: information.mapSizeBytes * 2)
+        durablePin = try environment.beginReading()
+        room.deallocate()
+        room = RoomReserve(environment: environment)
+    }
+
+    /// Learns from the last commit how many pages are free, as far as the pins let them be used.
+    func measureRoom() {
+        var free = 0
+        if let reader = try? environment.beginReading(), let cursor = try? reader.cursor(Transaction.freePages) {
+            let oldest = UInt64(durableCommit)
+            var row = try? cursor.first()
+            while let found = row ?? nil {
+                guard found.key.count == 8, found.value.count >= 8 else { break }
+                guard found.key.littleEndian(UInt64.self, at: 0) < oldest else { break }
+                free += Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
+                row = try? cursor.next()
+            }
+            cursor.close()
+            reader.abort()
+        }
+        room.begin(lastPage: environment.information.lastPage, freePages: free)
+    }
+
+    /// Whether a command of `bytes` can be written for certain. False means that the disk is full: only what frees
+    /// space may then go on, as long as `ensureRoomForDelete()` says so.
+    @inline(__always)
+    public func ensureRoom(bytes: Int) -> Bool {
+        room.ensure(bytes: min(bytes, 64 << 20), reserve: RoomReserve.reservedPages)
+    }
+
+    /// Whether a delete can be written for certain, out of what is kept for it when the disk is full.
+    public func ensureRoomForDelete() -> Bool {
+        room.ensure(bytes: 0, reserve: 256)
+    }
+
+    /// Ends the use of the keyspace; what was not committed is lost, as far as this object knows of it.
+    public func close() {
+        for slot in 0..<1024 { cursors[slot] = nil }
+        transaction.abort()
+        durablePin?.abort()
+        pendingPin?.abort()
+        if failure == nil { fail(.failed("the keyspace is closed")) }
+    }
+
+    // MARK: Figures
+
+    /// Figures of the storage, for INFO.
+    public struct StorageStatistics: Sendable {
+        /// The size of the map, in bytes.
+        public var mapBytes: Int
+        /// What the data file uses, free pages among it, in bytes.
+        public var usedBytes: Int
+        /// Free pages that can be used again at once, in bytes.
+        public var freeBytes: Int
+        /// What has blocks on the disk, in bytes.
+        public var allocatedBytes: Int
+        /// Pages that were changed since the last commit.
+        public var dirtyPages: Int
+        /// Commits so far.
+        public var commits: Int
+        /// Commits since the durable one.
+        public var commitsNotDurable: Int
+        /// Places for readers that are taken.
+        public var readers: Int
+        /// Whether something waits to be deleted in the background.
+        public var isReclaiming: Bool
+    }
+
+    /// Figures of the storage, in O(1).
+    public var storageStatistics: StorageStatistics {
+        let information = environment.information
+        return StorageStatistics(
+            mapBytes: information.mapSizeBytes,
+            usedBytes: (information.lastPage + 1) * environment.pageSize,
+            freeBytes: room.freePagesAtCommit * environment.pageSize,
+            allocatedBytes: room.allocatedBytes,
+            dirtyPages: room.touchedPages,
+            commits: information.lastTransaction,
+            commitsNotDurable: information.lastTransaction - durableCommit,
+            readers: information.readers,
+            isReclaiming: hasReclaimRows
+        )
+    }
+}

@@ -1,0 +1,149 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+public import Bytes
+internal import LMDB
+
+extension Keyspace {
+    /// Deletes `key`; O(log n) whatever its size: the rows of a large value are deleted in the background.
+    ///
+    /// - Returns: false if there is no such key.
+    public func remove(_ key: ByteView, in database: Int) throws(KeyspaceError) -> Bool {
+        setTarget(key, database)
+        return try removeTarget(database)
+    }
+
+    func removeTarget(_ database: Int) throws(KeyspaceError) -> Bool {
+        let slot = target.slot
+        // A look-up first: to delete nothing is no change.
+        do throws(LMDBError) {
+            guard try cursor(slot).find(target.view) != nil else { return false }
+        } catch {
+            throw KeyspaceError(error, while: "reading the keyspace")
+        }
+        return try change { () throws(LMDBError) in
+            guard let (record, rowLength) = try findTarget() else { return false }
+            let old = OldRow(record, rowLength: rowLength)
+            try deleteRow(old, longKeyLength: record.longKeyLength, database: database)
+            return true
+        }
+    }
+
+    /// Sets when `key` expires, in ms since 1970, or 0 for never; O(log n).
+    ///
+    /// - Returns: false if there is no such key.
+    public func setExpiry(
+        _ key: ByteView,
+        in database: Int,
+        atMilliseconds: Int64
+    ) throws(KeyspaceError) -> Bool {
+        setTarget(key, database)
+        return try change { () throws(LMDBError) in
+            guard let (found, rowLength) = try findTarget() else { return false }
+            guard found.expireAtMilliseconds != atMilliseconds else { return true }
+            try rewriteHead(found, rowLength, key, database) { $0.expireAtMilliseconds = atMilliseconds }
+            return true
+        }
+    }
+
+    /// Writes the row of `target` again with a changed head and the same payload.
+    private func rewriteHead(
+        _ found: Record,
+        _ rowLength: Int,
+        _ key: ByteView,
+        _ database: Int,
+        _ edit: (inout Record) -> Void
+    ) throws(LMDBError) {
+        let old = OldRow(found, rowLength: rowLength)
+        var record = found
+        edit(&record)
+        let payload = Array(found.payload)
+        record.payload = ByteView()
+        try ByteView.with(payload) { payload throws(LMDBError) in
+            if !payload.isEmpty, !fits(record, payloadLength: payload.count) {
+                // The longer head leaves no room for a value that just fitted: it moves to rows of its own.
+                precondition(record.type == .string, "only a string may fill its row")
+                record.object = takeObjectNumber()
+                record.home = UInt16(target.slot)
+                record.count = payload.count
+                record.objectBytes = payload.count + Keyspace.chunkKeyLength
+                try writeChunks(payload, object: record.object, home: target.slot)
+                try placeCursor(expecting: true)
+                try writeRow(record, payload: ByteView(), replacing: old, longKey: key, database: database)
+            } else {
+                try writeRow(record, payload: payload, replacing: old, longKey: key, database: database)
+            }
+        }
+    }
+
+    /// Gives the value of `key` to `newKey` in `newDatabase`, with its expiry; what was there is replaced. O(log n)
+    /// whatever its size: the rows of a large value stay where they are.
+    ///
+    /// - Returns: false if there is no such key. The two must differ.
+    public func rename(
+        _ key: ByteView,
+        in database: Int,
+        to newKey: ByteView,
+        in newDatabase: Int
+    ) throws(KeyspaceError) -> Bool {
+        setTarget(key, database)
+        return try change { () throws(LMDBError) in
+            guard let (found, rowLength) = try findTarget() else { return false }
+            var record = found
+            let payload = Array(found.payload)
+            record.payload = ByteView()
+            // The old row goes, but not its object: that now belongs to the new row.
+            var old = OldRow(found, rowLength: rowLength)
+            old.object = 0
+            try deleteRow(old, longKeyLength: found.longKeyLength, database: database)
+
+            setTarget(newKey, newDatabase)
+            let existing = try findTarget()
+            let replaced = existing.map { OldRow($0.record, rowLength: $0.rowLength) }
+            record.longKeyLength = 0
+            record.keyObject = 0
+            record.longKey = ByteView()
+            if target.isLong { try nameLongKey(&record, newKey, existing: existing?.record) }
+            try ByteView.with(payload) { payload throws(LMDBError) in
+                var rest = payload
+                if !payload.isEmpty, !fits(record, payloadLength: payload.count) {
+                    precondition(record.type == .string, "only a string may fill its row")
+                    record.object = takeObjectNumber()
+                    record.home = UInt16(target.slot)
+                    record.count = payload.count
+                    record.objectBytes = payload.count + Keyspace.chunkKeyLength
+                    try writeChunks(payload, object: record.object, home: target.slot)
+                    rest = ByteView()
+                }
+                try placeCursor(expecting: replaced != nil)
+                try writeRow(record, payload: rest, replacing: replaced, longKey: newKey, database: newDatabase)
+            }
+            return true
+        }
+    }
+
+    /// Deletes all keys of `database`, in time that does not follow from their number: the database gets another
+    /// space, and the rows of the old one are deleted in the background.
+    public func removeAll(in database: Int) throws(KeyspaceError) {
+        guard counts[database].total.keys > 0 else { return }
+        try change { () throws(LMDBError) in
+            let space = state.spaces[database]
+            let hasMore = counts[database].total.expiring > 0
+            try letGo(space: space, hasExpiries: hasMore)
+            databaseOfSpace[Int(space)] = -1
+            state.spaces[database] = try unusedSpace()
+            databaseOfSpace[Int(state.spaces[database])] = Int16(database)
+            counts[database].removeAll()
+        }
+    }
+
+    /// A space that neither a database nor the reclaim table has.
+    private func unusedSpace() throws(LMDBError) -> UInt16 {
+        for _ in 0..<Int(RowKeyLayout.spaceLimit) {
+            let space = state.nextSpace
+            state.nextSpace = (space + 1) % RowKeyLayout.spaceLimit
+            if databaseOfSpace[Int(space)] < 0, !reclaimedSpaces.contains(space) { return space }
+        }
+        throw .other(0)
+    }
+}

@@ -1,0 +1,170 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import LMDB
+
+/// What a change needs to know of the row that it replaces; unlike a `Record`, it holds no views.
+struct OldRow {
+    var rowLength: Int
+    var expireAtMilliseconds: Int64
+    var object: UInt64
+    var home: UInt16
+    var objectBytes: Int
+    var keyObject: UInt64
+
+    @inline(__always)
+    init(_ record: Record, rowLength: Int) {
+        self.rowLength = rowLength
+        expireAtMilliseconds = record.expireAtMilliseconds
+        object = record.object
+        home = record.home
+        objectBytes = record.objectBytes
+        keyObject = record.keyObject
+    }
+}
+
+extension Keyspace {
+    /// LMDB keeps a row in its leaf while the node, `[head: 8][key][value]`, has at most this many bytes; a larger
+    /// value goes to overflow pages. Rows of keys stay below, because freeing an overflow page that was written in the
+    /// same transaction costs LMDB a walk over all its dirty pages.
+    static let longestNode = 2030
+    /// A chunk of a large value fills just one overflow page, so LMDB never has to find a run of free pages.
+    static let chunkLength = 4080
+    /// The kind of element rows that hold a chunk of bytes.
+    static let chunkKind: UInt8 = 0
+
+    /// The row under `target`, if there is one, as a record.
+    @inline(__always)
+    func findTarget() throws(LMDBError) -> (record: Record, rowLength: Int)? {
+        guard let row = try cursor(target.slot).find(target.view) else { return nil }
+        guard let record = Record(row) else { throw .corrupted }
+        return (record, row.count)
+    }
+
+    /// Whether a row of `target` with this head can hold `payloadLength` bytes itself.
+    @inline(__always)
+    func fits(_ record: Record, payloadLength: Int) -> Bool {
+        8 + target.length + record.rowLength(payloadLength: payloadLength) <= Keyspace.longestNode
+    }
+
+    /// Writes the row under `target`, on which its slot's cursor was just placed, and brings everything that follows
+    /// from rows up to date: counts, the expiry index, and objects that nobody holds any more.
+    @inline(__always)
+    func writeRow(
+        _ record: Record,
+        payload: ByteView,
+        replacing old: OldRow?,
+        longKey: ByteView,
+        database: Int
+    ) throws(LMDBError) {
+        let slot = target.slot
+        let length = record.rowLength(payloadLength: payload.count)
+        let cursor = try cursor(slot)
+        let memory =
+            old != nil
+            ? unsafe try cursor.reserveCurrent(target.view, count: length)
+            : unsafe try cursor.reserve(target.view, count: length)
+        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+        var writer = unsafe RowWriter(memory)
+        record.writeHead(to: &writer, longKey: longKey)
+        writer.append(payload)
+
+        var difference = SlotCounts()
+        difference.bytes = length + record.objectBytes
+        if let old {
+            difference.bytes -= old.rowLength + old.objectBytes
+            if old.expireAtMilliseconds != record.expireAtMilliseconds {
+                try replaceExpiry(old.expireAtMilliseconds, record.expireAtMilliseconds, &difference)
+            }
+            if old.object != 0, old.object != record.object {
+                try letGo(object: old.object, home: old.home)
+            }
+        } else {
+            difference.keys = 1
+            difference.bytes += target.length
+            if record.keyObject != 0 { difference.bytes += Keyspace.keyObjectBytes(record.longKeyLength) }
+            if record.expireAtMilliseconds != 0 {
+                try replaceExpiry(0, record.expireAtMilliseconds, &difference)
+            }
+        }
+        counts[database].add(difference, to: slot)
+    }
+
+    /// Makes `record` the head of the row for `key` when the key is long; a key that has no row yet gets an object for
+    /// its bytes if they are many.
+    func nameLongKey(_ record: inout Record, _ key: ByteView, existing: Record?) throws(LMDBError) {
+        record.longKeyLength = key.count
+        guard key.count > Record.longestInlineLongKey else { return }
+        if let existing {
+            record.keyObject = existing.keyObject
+        } else {
+            record.keyObject = takeObjectNumber()
+            try writeChunks(key, object: record.keyObject, home: target.slot)
+        }
+    }
+
+    func takeObjectNumber() -> UInt64 {
+        defer { state.nextObject += 1 }
+        return state.nextObject
+    }
+
+    /// Writes all of `bytes` as chunks of a new object.
+    func writeChunks(_ bytes: ByteView, object: UInt64, home: Int) throws(LMDBError) {
+        var offset = 0
+        while offset < bytes.count {
+            let end = min(offset + Keyspace.chunkLength, bytes.count)
+            try writeChunk(bytes[offset..<end], object: object, home: home, index: offset / Keyspace.chunkLength)
+            offset = end
+        }
+    }
+
+    func writeChunk(_ bytes: ByteView, object: UInt64, home: Int, index: Int) throws(LMDBError) {
+        auxiliary.setElement(object: object, kind: Keyspace.chunkKind, index: UInt32(index))
+        let memory = unsafe try transaction.reserve(auxiliary.view, count: bytes.count, in: slotTables[home])
+        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+        var writer = unsafe RowWriter(memory)
+        writer.append(bytes)
+    }
+
+    /// The length of an element row's key with a chunk's index.
+    static let chunkKeyLength = RowKeyLayout.elementPrefixLength + 4
+
+    /// The bytes of the rows of a key object: a key is written once and has no holes.
+    static func keyObjectBytes(_ keyLength: Int) -> Int {
+        keyLength + (keyLength + chunkLength - 1) / chunkLength * chunkKeyLength
+    }
+
+    /// Deletes the row under `target`, on which its slot's cursor was just placed, and lets go of its objects.
+    func deleteRow(_ old: OldRow, longKeyLength: Int, database: Int) throws(LMDBError) {
+        let slot = target.slot
+        try cursor(slot).deleteCurrent()
+        room.touchForDelete()
+        var difference = SlotCounts()
+        difference.keys = -1
+        difference.bytes = -(target.length + old.rowLength + old.objectBytes)
+        if old.keyObject != 0 { difference.bytes -= Keyspace.keyObjectBytes(longKeyLength) }
+        if old.expireAtMilliseconds != 0 { try replaceExpiry(old.expireAtMilliseconds, 0, &difference) }
+        if old.object != 0 { try letGo(object: old.object, home: old.home) }
+        if old.keyObject != 0 { try letGo(object: old.keyObject, home: UInt16(slot)) }
+        counts[database].add(difference, to: slot)
+    }
+
+    /// Moves the row of `target` in the expiry index, and counts it.
+    func replaceExpiry(_ old: Int64, _ new: Int64, _ difference: inout SlotCounts) throws(LMDBError) {
+        if old != 0 {
+            auxiliary.setExpiry(atMilliseconds: old, rowKey: target.view)
+            try transaction.delete(auxiliary.view, in: expiryTable)
+            room.touchForDelete()
+            difference.expiring -= 1
+            difference.expirySum &-= UInt64(bitPattern: old)
+        }
+        if new != 0 {
+            auxiliary.setExpiry(atMilliseconds: new, rowKey: target.view)
+            let memory = unsafe try transaction.reserve(auxiliary.view, count: 0, in: expiryTable)
+            if let address = memory.baseAddress { unsafe room.touch(address) }
+            difference.expiring += 1
+            difference.expirySum &+= UInt64(bitPattern: new)
+        }
+    }
+}

@@ -1,0 +1,245 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+public import Bytes
+internal import LMDB
+public import SlotHash
+
+/// How a keyspace is opened.
+public struct KeyspaceOptions: Sendable {
+    /// How many databases there are, 1...256.
+    public var databases = 16
+    /// The least size of the map, in bytes; 0 chooses by the size of the data.
+    public var mapSizeBytes = 0
+    /// A commit is due when about this many pages were changed since the last one.
+    public var dirtyPages = 32768
+    /// Whether the kernel should read ahead; not for data larger than memory.
+    public var readAhead = true
+
+    /// The options that suit most.
+    public init() {}
+}
+
+/// The keyspace: databases × 1,024 slot tables × typed values, in one LMDB environment.
+///
+/// Every change goes into one write transaction, which stays open until `commit(at:)`. A commit is not synced: another
+/// thread makes it durable (`Checkpoint.makeDurable`), and at opening the last durable commit is what is found; see
+/// `DurableMeta`. What was done since is replayed from the log by the owner of the keyspace.
+///
+/// All methods belong to one thread, the one that opened the keyspace. Look-ups never expire anything by themselves.
+@safe
+public final class Keyspace {
+    var environment: Environment
+    var transaction: Transaction
+    let directory: KeyspaceDirectory
+    let durable: DurableMeta
+    let options: KeyspaceOptions
+
+    // The tables.
+    let slotTables: [Table]
+    let metaTable: Table
+    let expiryTable: Table
+    let reclaimTable: Table
+    let countsTable: Table
+
+    /// A cursor on each slot table that the open transaction has used.
+    var cursors: [Cursor?]
+
+    var state: StoredState
+    /// The database of each space in use, or -1.
+    var databaseOfSpace: [Int16]
+    var counts: [DatabaseCounts]
+    var access: AccessClock
+    var room: RoomReserve
+
+    /// Scratch: the row key of the command's key, that of a second key, and one for other rows.
+    let target = RowKey()
+    let other = RowKey()
+    let auxiliary = RowKey()
+
+    /// A chunk of zeros, for the holes of strings.
+    let zeros = [UInt8](repeating: 0, count: Keyspace.chunkLength)
+
+    /// Why the engine cannot go on, once it cannot.
+    public internal(set) var failure: KeyspaceError?
+
+    /// Called in the middle of a very large write when the transaction must not grow further. It must commit, for the
+    /// position of the log *before* the command that runs.
+    public var onPressure: (() throws(KeyspaceError) -> Void)?
+
+    // Commits: see Keyspace+Commit.swift.
+    var durablePin: Transaction?
+    var pendingPin: Transaction?
+    var pendingCheckpoint: Checkpoint?
+    var durableCommit: Int
+    var hasUncommittedChanges = false
+
+    // Reclaim: see Keyspace+Reclaim.swift.
+    var hasReclaimRows = false
+    var reclaimWaitsForCommit = false
+    var reclaimedSpaces: Set<UInt16> = []
+    var generator = SystemRandomNumberGenerator()
+
+    /// Opens the keyspace in `directory`, or makes it.
+    ///
+    /// - Throws: `KeyspaceError.locked` if another process has it open, `.format` if it cannot be opened by this
+    ///   version, `.failed` for what the system refuses.
+    public init(directory path: String, options: KeyspaceOptions = KeyspaceOptions()) throws(KeyspaceError) {
+        self.options = options
+        let directory = try KeyspaceDirectory(path: path)
+        self.directory = directory
+        let opened = try OpenedEnvironment(directory, options)
+        environment = opened.environment
+        durable = opened.durable
+        transaction = opened.transaction
+        slotTables = opened.slotTables
+        metaTable = opened.metaTable
+        expiryTable = opened.expiryTable
+        reclaimTable = opened.reclaimTable
+        countsTable = opened.countsTable
+        state = opened.state
+        cursors = Array(repeating: nil, count: 1024)
+        databaseOfSpace = Array(repeating: -1, count: Int(RowKeyLayout.spaceLimit))
+        counts = (0..<256).map { _ in DatabaseCounts.empty }
+        access = AccessClock()
+        room = RoomReserve(environment: opened.environment)
+        durableCommit = opened.environment.information.lastTransaction
+        for database in 0..<256 { databaseOfSpace[Int(state.spaces[database])] = Int16(database) }
+        do throws(LMDBError) {
+            try loadCounts()
+            durablePin = try environment.beginReading()
+            try adoptUnfinishedObjects()
+            measureRoom()
+        } catch {
+            throw KeyspaceError(error, while: "opening the keyspace")
+        }
+        for database in options.databases..<256 where counts[database].total.keys > 0 {
+            throw .format("database \(database) has keys, but there are only \(options.databases) databases")
+        }
+        guard ensureRoom(bytes: 0) else { throw .failed("no space left on the disk to open the keyspace") }
+    }
+
+    deinit {
+        close()
+        room.deallocate()
+    }
+
+    private func loadCounts() throws(LMDBError) {
+        let cursor = try transaction.cursor(countsTable)
+        defer { cursor.close() }
+        var row = try cursor.first()
+        while let found = row {
+            guard found.key.count == 4, let stored = SlotCounts(found.value) else { throw .corrupted }
+            let database = Int(found.key.bigEndian(UInt16.self, at: 0))
+            let slot = Int(found.key.bigEndian(UInt16.self, at: 2))
+            guard database < 256, slot < 1024 else { throw .corrupted }
+            counts[database].load(stored, slot: slot)
+            row = try cursor.next()
+        }
+    }
+
+    // MARK: Look-up
+
+    /// The record of `key`, or nil if there is none; O(log n). It may have expired: that is for the caller to see.
+    @inline(__always)
+    public func find(_ key: ByteView, in database: Int) -> Record? {
+        setTarget(key, database)
+        do throws(LMDBError) {
+            guard let row = try cursor(target.slot).find(target.view) else { return nil }
+            if let record = Record(row) { return record }
+            fail(.failed("a row of the keyspace is damaged"))
+        } catch {
+            fail(KeyspaceError(error, while: "reading the keyspace"))
+        }
+        return nil
+    }
+
+    @inline(__always)
+    func setTarget(_ key: ByteView, _ database: Int) {
+        target.set(key, space: state.spaces[database], hashKey: state.hashKey)
+    }
+
+    @inline(__always)
+    func cursor(_ slot: Int) throws(LMDBError) -> Cursor {
+        if let cursor = cursors[slot] { return cursor }
+        let cursor = try transaction.cursor(slotTables[slot])
+        cursors[slot] = cursor
+        return cursor
+    }
+
+    func fail(_ error: KeyspaceError) {
+        if failure == nil { failure = error }
+    }
+
+    /// Runs a change, turning LMDB's error into ours; the transaction is then lost, and so is the keyspace until it is
+    /// opened again.
+    @inline(__always)
+    func change<Result>(_ body: () throws(LMDBError) -> Result) throws(KeyspaceError) -> Result {
+        if let failure { throw failure }
+        hasUncommittedChanges = true
+        do throws(LMDBError) {
+            return try body()
+        } catch {
+            let failed = KeyspaceError(error, while: "writing the keyspace")
+            fail(failed)
+            throw failed
+        }
+    }
+
+    // MARK: Counts
+
+    /// The number of keys of `database`; O(1).
+    public func keyCount(in database: Int) -> Int { counts[database].total.keys }
+
+    /// The number of keys of `database` that have an expiry; O(1).
+    public func expiringKeyCount(in database: Int) -> Int { counts[database].total.expiring }
+
+    /// The mean time that the expiring keys of `database` have left, in ms at `now`; 0 without such keys. O(1).
+    public func averageTimeToLive(in database: Int, at now: Int64) -> Int64 {
+        let total = counts[database].total
+        guard total.expiring > 0, now > 0 else { return 0 }
+        // The sum is known modulo 2^64; taking `now` off each term first keeps the rest small.
+        let left = Int64(bitPattern: total.expirySum &- UInt64(bitPattern: now) &* UInt64(total.expiring))
+        return max(0, left / Int64(total.expiring))
+    }
+
+    /// What `slot` holds of `database`; O(1).
+    public func counts(of slot: Slot, in database: Int) -> SlotCounts {
+        counts[database].slots[Int(slot.number)]
+    }
+
+    /// The bytes of all rows of all keys; O(databases).
+    public var storedBytes: Int { counts[0..<options.databases].reduce(0) { $0 + $1.total.bytes } }
+
+    // MARK: Access clock
+
+    /// Notes that the key last looked up was used at `seconds`.
+    @inline(__always)
+    public func touchLastFound(seconds: UInt32) { access.touch(target.hash, seconds) }
+
+    /// How long ago `key` was used, as far as is known: in bounded memory keys share entries, and after a start
+    /// nothing is known.
+    public func idleSeconds(_ key: ByteView, in database: Int, now: UInt32) -> Int {
+        setTarget(key, database)
+        return access.idle(target.hash, now)
+    }
+}
+
+extension DatabaseCounts {
+    static let empty = DatabaseCounts()
+}
+
+/// When keys were last used, by the hash of the key: 2^18 entries, which keys share.
+struct AccessClock {
+    private var entries = [UInt32](repeating: 0, count: 1 << 18)
+
+    @inline(__always)
+    mutating func touch(_ hash: UInt64, _ seconds: UInt32) {
+        entries[Int(truncatingIfNeeded: hash & 0x3FFFF)] = seconds
+    }
+
+    func idle(_ hash: UInt64, _ now: UInt32) -> Int {
+        let last = entries[Int(truncatingIfNeeded: hash & 0x3FFFF)]
+        return last == 0 || last > now ? 0 : Int(now - last)
+    }
+}

@@ -1,0 +1,245 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import LMDB
+
+extension Keyspace {
+    /// Opens the keyspace in `directory` at its last durable commit, walks everything and reports each broken
+    /// invariant as a sentence; nothing is reported when it is sound. O(rows), and memory for each large value.
+    ///
+    /// - Throws: `KeyspaceError` if it cannot be opened at all.
+    public static func check(directory: String, databases: Int = 256) throws(KeyspaceError) -> [String] {
+        var options = KeyspaceOptions()
+        options.databases = databases
+        let keyspace = try Keyspace(directory: directory, options: options)
+        defer { keyspace.close() }
+        return keyspace.check()
+    }
+
+    /// Walks everything and reports each broken invariant as a sentence. O(rows).
+    public func check() -> [String] {
+        var check = KeyspaceCheck(keyspace: self)
+        do throws(LMDBError) {
+            try check.run()
+        } catch {
+            check.report("reading failed: \(error)")
+        }
+        return check.problems
+    }
+}
+
+/// One walk over a keyspace that compares all that is kept twice.
+struct KeyspaceCheck {
+    let keyspace: Keyspace
+    private(set) var problems: [String] = []
+
+    /// What the element rows of an object come to.
+    private struct Elements {
+        var home: Int
+        var bytes = 0
+        var highestIndex = -1
+        var highestLength = 0
+        var oversized = false
+    }
+
+    private var elements: [UInt64: Elements] = [:]
+    private var owners: [UInt64: String] = [:]
+    private var walked: [Int: [Int: SlotCounts]] = [:]
+    private var deadSpacesSeen: Set<UInt16> = []
+    private let rowKey = RowKey()
+
+    init(keyspace: Keyspace) { self.keyspace = keyspace }
+
+    mutating func report(_ problem: String) {
+        if problems.count < 100 { problems.append(problem) }
+    }
+
+    mutating func run() throws(LMDBError) {
+        for slot in 0..<1024 { try collectElements(slot) }
+        for slot in 0..<1024 { try checkRows(slot) }
+        try checkReclaim()
+        checkOwners()
+        checkCounts()
+        try checkExpiryIndex()
+        if !keyspace.hasUncommittedChanges { try checkPages() }
+    }
+
+    private mutating func collectElements(_ slot: Int) throws(LMDBError) {
+        let cursor = try keyspace.transaction.cursor(keyspace.slotTables[slot])
+        defer { cursor.close() }
+        rowKey.setElementPrefix(object: nil)
+        var row = try cursor.seek(rowKey.view)
+        while let found = row {
+            row = nil
+            guard found.key.count >= Keyspace.chunkKeyLength, found.key[0] == RowKeyLayout.elementMark else {
+                report("slot \(slot): an element row has a damaged key")
+                break
+            }
+            let object = found.key.bigEndian(UInt64.self, at: 1)
+            var sum = elements[object] ?? Elements(home: slot)
+            if sum.home != slot { report("object \(object) has rows in slots \(sum.home) and \(slot)") }
+            sum.bytes += found.key.count + found.value.count
+            sum.highestIndex = Int(found.key.bigEndian(UInt32.self, at: 10))
+            sum.highestLength = found.value.count
+            if found.value.count > Keyspace.chunkLength { sum.oversized = true }
+            elements[object] = sum
+            row = try cursor.next()
+        }
+    }
+
+    private mutating func checkRows(_ slot: Int) throws(LMDBError) {
+        let cursor = try keyspace.transaction.cursor(keyspace.slotTables[slot])
+        defer { cursor.close() }
+        var row = try cursor.first()
+        while let found = row, found.key.count > 0, found.key[0] != RowKeyLayout.elementMark {
+            try checkRow(found, slot)
+            row = try cursor.next()
+        }
+    }
+
+    private mutating func checkRow(_ row: Cursor.Row, _ slot: Int) throws(LMDBError) {
+        guard row.key.count >= RowKeyLayout.prefixLength, let record = Record(row.value) else {
+            report("slot \(slot): a row is damaged")
+            return
+        }
+        let space = row.key.bigEndian(UInt16.self, at: 0)
+        guard space < RowKeyLayout.spaceLimit else {
+            report("slot \(slot): a row is in the space \(space), which cannot be")
+            return
+        }
+        let database = Int(keyspace.databaseOfSpace[Int(space)])
+        let key = keyspace.redisKey(rowKey: row.key, record)
+        let name = "database \(database), slot \(slot), key '\(String(decoding: key.prefix(64), as: UTF8.self))'"
+        if database < 0, !keyspace.reclaimedSpaces.contains(space) {
+            report("slot \(slot): a row is in the space \(space), which no database has")
+        }
+        ByteView.with(key) { rowKey.set($0, space: space, hashKey: keyspace.state.hashKey) }
+        if rowKey.slot != slot { report("\(name): belongs into slot \(rowKey.slot)") }
+        if rowKey.view != row.key { report("\(name): its row key does not follow from its bytes") }
+        if database >= 0 {
+            var sum = walked[database, default: [:]][slot] ?? SlotCounts()
+            sum.keys += 1
+            sum.bytes += row.key.count + row.value.count + record.objectBytes
+            if record.keyObject != 0 { sum.bytes += Keyspace.keyObjectBytes(record.longKeyLength) }
+            if record.expireAtMilliseconds != 0 {
+                sum.expiring += 1
+                sum.expirySum &+= UInt64(bitPattern: record.expireAtMilliseconds)
+                rowKey.setExpiry(atMilliseconds: record.expireAtMilliseconds, rowKey: row.key)
+                if try keyspace.transaction.get(rowKey.view, in: keyspace.expiryTable) == nil {
+                    report("\(name): is missing from the expiry index")
+                }
+            }
+            walked[database, default: [:]][slot] = sum
+        }
+        if record.object != 0 { checkObject(record, name) }
+        if record.keyObject != 0 {
+            claim(record.keyObject, name)
+            if elements[record.keyObject]?.bytes != Keyspace.keyObjectBytes(record.longKeyLength) {
+                report("\(name): the rows of its key are incomplete")
+            }
+        }
+    }
+
+    private mutating func claim(_ object: UInt64, _ owner: String) {
+        if let first = owners.updateValue(owner, forKey: object) {
+            report("object \(object) belongs to \(first) and to \(owner)")
+        }
+        if object >= keyspace.state.nextObject { report("\(owner): its object \(object) is from the future") }
+    }
+
+    private mutating func checkObject(_ record: Record, _ name: String) {
+        claim(record.object, name)
+        let stored = elements[record.object] ?? Elements(home: Int(record.home))
+        if stored.home != Int(record.home) { report("\(name): its rows are in slot \(stored.home)") }
+        if stored.bytes != record.objectBytes {
+            report("\(name): its rows have \(stored.bytes) bytes, its head says \(record.objectBytes)")
+        }
+        if record.type == .string {
+            let end = stored.highestIndex * Keyspace.chunkLength + stored.highestLength
+            if stored.highestIndex >= 0, end > record.count { report("\(name): has a chunk beyond its length") }
+            if stored.oversized { report("\(name): has a chunk that is too long") }
+        }
+    }
+
+    private mutating func checkReclaim() throws(LMDBError) {
+        let cursor = try keyspace.transaction.cursor(keyspace.reclaimTable)
+        defer { cursor.close() }
+        var row = try cursor.first()
+        while let found = row {
+            if found.key.count == 17 {
+                let id = found.key.bigEndian(UInt64.self, at: 9)
+                if found.key[0] != ReclaimKind.space { claim(id, "the reclaim table") }
+            } else {
+                report("the reclaim table has a damaged row")
+            }
+            row = try cursor.next()
+        }
+    }
+
+    private mutating func checkOwners() {
+        for object in elements.keys where owners[object] == nil {
+            report("object \(object) has rows, but nobody refers to it")
+        }
+    }
+
+    private mutating func checkCounts() {
+        for database in 0..<256 {
+            var total = SlotCounts()
+            for slot in 0..<1024 {
+                let found = walked[database]?[slot] ?? SlotCounts()
+                let counted = keyspace.counts[database].slots[slot]
+                total += found
+                if found != counted { report("database \(database), slot \(slot): \(found), counted \(counted)") }
+            }
+            if total != keyspace.counts[database].total {
+                report("database \(database): \(total), counted \(keyspace.counts[database].total)")
+            }
+        }
+    }
+
+    private mutating func checkExpiryIndex() throws(LMDBError) {
+        let cursor = try keyspace.transaction.cursor(keyspace.expiryTable)
+        defer { cursor.close() }
+        var row = try cursor.first()
+        while let found = row {
+            try checkExpiry(found.key)
+            row = try cursor.next()
+        }
+    }
+
+    private mutating func checkExpiry(_ entry: ByteView) throws(LMDBError) {
+        guard entry.count >= 8 + RowKeyLayout.prefixLength else {
+            report("the expiry index has a damaged row")
+            return
+        }
+        let rowKey = entry.dropFirst(8)
+        let space = rowKey.bigEndian(UInt16.self, at: 0)
+        guard space < RowKeyLayout.spaceLimit, keyspace.databaseOfSpace[Int(space)] >= 0 else { return }
+        let slot = Int(rowKey.bigEndian(UInt32.self, at: 2) & 1023)
+        let value = try keyspace.transaction.get(rowKey, in: keyspace.slotTables[slot])
+        if value.flatMap({ Record($0) })?.expireAtMilliseconds != entry.bigEndian(Int64.self, at: 0) {
+            report("slot \(slot): the expiry index has a row that no key has")
+        }
+    }
+
+    /// Every page of the file is used by just one table or free.
+    private mutating func checkPages() throws(LMDBError) {
+        let transaction = keyspace.transaction
+        var pages = 2
+        let others = [Transaction.freePages, Transaction.names, keyspace.metaTable, keyspace.expiryTable]
+        for table in keyspace.slotTables + others + [keyspace.reclaimTable, keyspace.countsTable] {
+            pages += try transaction.statistics(of: table).pages
+        }
+        let reader = try keyspace.environment.beginReading()
+        let cursor = try reader.cursor(Transaction.freePages)
+        defer { cursor.close() }
+        var row = try cursor.first()
+        while let found = row {
+            pages += Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
+            row = try cursor.next()
+        }
+        let last = keyspace.environment.information.lastPage
+        if pages != last + 1 { report("the file has \(last + 1) pages, of which \(pages) are accounted for") }
+    }
+}

@@ -1,0 +1,113 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import CLMDB
+internal import Glibc
+
+/// An LMDB environment: one data file, mapped writable, whose commits are not synced by LMDB.
+///
+/// The environment is opened with `MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC`. Its owner makes a commit
+/// durable by syncing `fileDescriptor` and saving `metaPage(ofTransaction:)` elsewhere; see `Keyspace`.
+///
+/// `@unchecked Sendable`: LMDB's environment handle may be shared between threads (lmdb.h, `mdb_env_open`). The write
+/// transaction stays with the thread that began it; that is for the caller to keep.
+@safe
+public final class Environment: @unchecked Sendable {
+    let handle: OpaquePointer
+
+    /// The size of a page, in bytes.
+    public let pageSize: Int
+
+    /// Opens the environment in `directory`, which must exist.
+    ///
+    /// - Parameters:
+    ///   - mapSizeBytes: the size of the map, a multiple of the page size; the data file is made that long, sparsely.
+    ///   - maximumTables: how many named tables there can be.
+    ///   - readAhead: whether the kernel should read ahead; not when the data are larger than memory.
+    /// - Throws: `LMDBError.invalid`, `.versionMismatch`, or what the system said of the files.
+    public init(
+        directory: String,
+        mapSizeBytes: Int,
+        maximumTables: Int,
+        readAhead: Bool = true
+    ) throws(LMDBError) {
+        var created: OpaquePointer?
+        try unsafe LMDBError.check(mdb_env_create(&created))
+        guard let environment = unsafe created else { throw .system(ENOMEM) }
+        var flags = UInt32(MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC)
+        if !readAhead { flags |= UInt32(MDB_NORDAHEAD) }
+        do throws(LMDBError) {
+            try unsafe LMDBError.check(mdb_env_set_mapsize(environment, mapSizeBytes))
+            try unsafe LMDBError.check(mdb_env_set_maxdbs(environment, UInt32(maximumTables)))
+            try unsafe LMDBError.check(mdb_env_open(environment, directory, flags, 0o644))
+        } catch {
+            unsafe mdb_env_close(environment)
+            throw error
+        }
+        unsafe handle = environment
+        var statistics = MDB_stat()
+        unsafe mdb_env_stat(environment, &statistics)
+        pageSize = Int(statistics.ms_psize)
+    }
+
+    deinit {
+        unsafe mdb_env_close(handle)
+    }
+
+    /// The descriptor of the data file, for `fdatasync` and `fallocate`; it closes with the environment.
+    public var fileDescriptor: Int32 {
+        var descriptor: Int32 = -1
+        unsafe mdb_env_get_fd(handle, &descriptor)
+        return descriptor
+    }
+
+    /// What LMDB says of its map and its last commit (`mdb_env_info`).
+    public struct Information {
+        /// The size of the map, in bytes.
+        public var mapSizeBytes: Int
+        /// The number of the last page in use at the last commit.
+        public var lastPage: Int
+        /// The number of the last commit.
+        public var lastTransaction: Int
+        /// How many places for readers are taken.
+        public var readers: Int
+    }
+
+    /// What LMDB says of its map and its last commit, in O(1).
+    public var information: Information {
+        var information = unsafe MDB_envinfo()
+        unsafe mdb_env_info(handle, &information)
+        return unsafe Information(
+            mapSizeBytes: information.me_mapsize,
+            lastPage: information.me_last_pgno,
+            lastTransaction: information.me_last_txnid,
+            readers: Int(information.me_numreaders)
+        )
+    }
+
+    /// Changes the map's size; no transaction may be open in this process (`mdb_env_set_mapsize`).
+    public func setMapSize(bytes: Int) throws(LMDBError) {
+        try unsafe LMDBError.check(mdb_env_set_mapsize(handle, bytes))
+    }
+
+    /// A copy of the meta page that commit number `transaction` wrote; call it before the next commit but one.
+    ///
+    /// - Throws: `LMDBError.system` if the data file cannot be read.
+    public func metaPage(ofTransaction transaction: Int) throws(LMDBError) -> [UInt8] {
+        var page = [UInt8](repeating: 0, count: pageSize)
+        // The file and the map are the same pages of the kernel's, so what was just written through the map is read.
+        let count = unsafe pread(fileDescriptor, &page, pageSize, off_t((transaction & 1) * pageSize))
+        guard count == pageSize else { throw .system(count < 0 ? errno : EIO) }
+        return page
+    }
+
+    /// Begins the one write transaction; it belongs to the calling thread.
+    public func beginWriting() throws(LMDBError) -> Transaction {
+        try Transaction(environment: self, flags: 0)
+    }
+
+    /// Begins a read transaction of the last commit; it may be used by any one thread at a time.
+    public func beginReading() throws(LMDBError) -> Transaction {
+        try Transaction(environment: self, flags: UInt32(MDB_RDONLY))
+    }
+}

@@ -1,0 +1,162 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+public import Bytes
+internal import CLMDB
+internal import Glibc
+
+/// A named table of an environment: its handle.
+public struct Table: Equatable, Sendable {
+    let handle: UInt32
+}
+
+/// A transaction; dropping it without `commit()` aborts it.
+///
+/// Values are views into the map: those of a write transaction live until its next change, those of a read transaction
+/// until its end. A write transaction stays on the thread that began it. `@unchecked Sendable` is for read
+/// transactions, which LMDB lets wander between threads under `MDB_NOTLS` as long as one uses them at a time.
+@safe
+public final class Transaction: @unchecked Sendable {
+    private let environment: Environment
+    private var handle: OpaquePointer?
+
+    init(environment: Environment, flags: UInt32) throws(LMDBError) {
+        self.environment = environment
+        var begun: OpaquePointer?
+        try unsafe LMDBError.check(mdb_txn_begin(environment.handle, nil, flags, &begun))
+        unsafe handle = begun
+    }
+
+    deinit {
+        abort()
+    }
+
+    private var open: OpaquePointer {
+        guard let handle = unsafe handle else { preconditionFailure("the transaction has ended") }
+        return unsafe handle
+    }
+
+    /// The number of the commit that is read, or that this transaction will be.
+    public var number: Int { unsafe mdb_txn_id(open) }
+
+    /// Makes the changes visible to later transactions. Nothing is synced. Cursors of the transaction end with it.
+    public func commit() throws(LMDBError) {
+        let ending = unsafe open
+        unsafe handle = nil
+        try unsafe LMDBError.check(mdb_txn_commit(ending))
+    }
+
+    /// Ends the transaction without its changes; no effect on one that has ended.
+    public func abort() {
+        if let ending = unsafe handle {
+            unsafe mdb_txn_abort(ending)
+            unsafe handle = nil
+        }
+    }
+
+    /// Opens the table called `name`, or nil when it is not there and `create` is false.
+    public func openTable(_ name: String, create: Bool) throws(LMDBError) -> Table? {
+        var table: UInt32 = 0
+        let code = unsafe mdb_dbi_open(open, name, create ? UInt32(MDB_CREATE) : 0, &table)
+        if code == MDB_NOTFOUND { return nil }
+        try LMDBError.check(code)
+        return Table(handle: table)
+    }
+
+    /// The pages and entries of a table.
+    public struct TableStatistics {
+        /// How many levels the tree has.
+        public var depth: Int
+        /// Pages of branches, leaves and overflow together.
+        public var pages: Int
+        /// Rows.
+        public var entries: Int
+    }
+
+    /// The pages and entries of `table`, in O(1).
+    public func statistics(of table: Table) throws(LMDBError) -> TableStatistics {
+        var statistics = MDB_stat()
+        try unsafe LMDBError.check(mdb_stat(open, table.handle, &statistics))
+        return TableStatistics(
+            depth: Int(statistics.ms_depth),
+            pages: statistics.ms_branch_pages + statistics.ms_leaf_pages + statistics.ms_overflow_pages,
+            entries: statistics.ms_entries
+        )
+    }
+
+    /// LMDB's table of free pages: key, the commit that freed them; value, a count and the page numbers.
+    public static let freePages = Table(handle: 0)
+
+    /// LMDB's table of named tables.
+    public static let names = Table(handle: 1)
+
+    /// The value under `key`, if there is one; O(log n).
+    public func get(_ key: ByteView, in table: Table) throws(LMDBError) -> ByteView? {
+        var key = unsafe MDB_val(key)
+        var value = unsafe MDB_val()
+        let code = unsafe mdb_get(open, table.handle, &key, &value)
+        if code == MDB_NOTFOUND { return nil }
+        try LMDBError.check(code)
+        return unsafe ByteView(value)
+    }
+
+    /// Sets the value under `key`; O(log n).
+    public func put(_ key: ByteView, _ value: ByteView, in table: Table) throws(LMDBError) {
+        var key = unsafe MDB_val(key)
+        var value = unsafe MDB_val(value)
+        try unsafe LMDBError.check(mdb_put(open, table.handle, &key, &value, 0))
+    }
+
+    /// Makes room for a value of `count` bytes under `key` and returns where to write it, at once; O(log n).
+    @unsafe
+    public func reserve(
+        _ key: ByteView,
+        count: Int,
+        in table: Table
+    ) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
+        var key = unsafe MDB_val(key)
+        var value = unsafe MDB_val(mv_size: count, mv_data: nil)
+        try unsafe LMDBError.check(mdb_put(open, table.handle, &key, &value, UInt32(MDB_RESERVE)))
+        return unsafe UnsafeMutableRawBufferPointer(start: value.mv_data, count: value.mv_size)
+    }
+
+    /// Deletes the row under `key`; false if there is none. O(log n).
+    @discardableResult
+    public func delete(_ key: ByteView, in table: Table) throws(LMDBError) -> Bool {
+        var key = unsafe MDB_val(key)
+        let code = unsafe mdb_del(open, table.handle, &key, nil)
+        if code == MDB_NOTFOUND { return false }
+        try LMDBError.check(code)
+        return true
+    }
+
+    /// Deletes every row of `table`, in time linear in its branch pages (and its leaves, if it has overflow pages).
+    public func clear(_ table: Table) throws(LMDBError) {
+        try unsafe LMDBError.check(mdb_drop(open, table.handle, 0))
+    }
+
+    /// A new cursor on `table`, which lives at most as long as this transaction.
+    public func cursor(_ table: Table) throws(LMDBError) -> Cursor {
+        var cursor: OpaquePointer?
+        try unsafe LMDBError.check(mdb_cursor_open(open, table.handle, &cursor))
+        guard let cursor = unsafe cursor else { throw .system(ENOMEM) }
+        return unsafe Cursor(handle: cursor)
+    }
+}
+
+extension MDB_val {
+    /// The bytes of `view`, which LMDB only reads.
+    @inline(__always)
+    init(_ view: ByteView) {
+        let buffer = unsafe view.rawBuffer
+        unsafe self.init(mv_size: buffer.count, mv_data: UnsafeMutableRawPointer(mutating: buffer.baseAddress))
+    }
+}
+
+extension ByteView {
+    /// The bytes that LMDB lends.
+    @inline(__always)
+    init(_ value: MDB_val) {
+        unsafe self.init(UnsafeRawBufferPointer(start: value.mv_data, count: value.mv_size))
+    }
+}
