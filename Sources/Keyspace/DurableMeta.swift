@@ -49,8 +49,9 @@ final class DurableMeta: Sendable {
         close(descriptor)
     }
 
-    /// Syncs the data file, then saves `page`, the meta page of commit number `commit`. Any thread may call it; an
-    /// older commit than the newest that was saved is let be.
+    /// Syncs the data file, then saves `page`, the meta page of commit number `commit`.
+    ///
+    /// Any thread may call it; an older commit than the newest that was saved is let be.
     ///
     /// - Throws: `KeyspaceError.failed` if a sync or write fails, which must not be tried again: the kernel may have
     ///   dropped what it could not write.

@@ -109,8 +109,10 @@ extension Keyspace {
         pendingCheckpoint = nil
     }
 
-    /// Doubles the map when half of it is used. No transaction may be open for that, so the last commit is first made
-    /// durable here and now: the one pause of this kind, as often as the data double.
+    /// Doubles the map when half of it is used.
+    ///
+    /// No transaction may be open for that, so the last commit is first made durable here and now: the one pause of
+    /// this kind, as often as the data double.
     private func growMapIfNeeded() throws(LMDBError) {
         let information = environment.information
         let used = (information.lastPage + 1) * environment.pageSize
@@ -150,8 +152,10 @@ extension Keyspace {
         room.begin(lastPage: environment.information.lastPage, freePages: free)
     }
 
-    /// Whether a command of `bytes` can be written for certain. False means that the disk is full: only what frees
-    /// space may then go on, as long as `ensureRoomForDelete()` says so.
+    /// Whether a command of `bytes` can be written for certain.
+    ///
+    /// False means that the disk is full: only what frees space may then go on, as long as `ensureRoomForDelete()`
+    /// says so.
     @inline(__always)
     public func ensureRoom(bytes: Int) -> Bool {
         room.ensure(bytes: min(bytes, 64 << 20), reserve: RoomReserve.reservedPages)

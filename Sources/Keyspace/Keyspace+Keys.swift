@@ -76,8 +76,9 @@ extension Keyspace {
         }
     }
 
-    /// Gives the value of `key` to `newKey` in `newDatabase`, with its expiry; what was there is replaced. O(log n)
-    /// whatever its size: the rows of a large value stay where they are.
+    /// Gives the value of `key` to `newKey` in `newDatabase`, with its expiry; what was there is replaced.
+    ///
+    /// O(log n) whatever its size: the rows of a large value stay where they are.
     ///
     /// - Returns: false if there is no such key. The two must differ.
     public func rename(
@@ -93,9 +94,8 @@ extension Keyspace {
             let payload = Array(found.payload)
             record.payload = ByteView()
             // The old row goes, but not its object: that now belongs to the new row.
-            var old = OldRow(found, rowLength: rowLength)
-            old.object = 0
-            try deleteRow(old, longKeyLength: found.longKeyLength, database: database)
+            let moved = OldRow(found, rowLength: rowLength)
+            try deleteRow(moved, longKeyLength: found.longKeyLength, database: database, keepingObject: true)
 
             setTarget(newKey, newDatabase)
             let existing = try findTarget()
@@ -128,8 +128,8 @@ extension Keyspace {
         guard counts[database].total.keys > 0 else { return }
         try change { () throws(LMDBError) in
             let space = state.spaces[database]
-            let hasMore = counts[database].total.expiring > 0
-            try letGo(space: space, hasExpiries: hasMore)
+            let total = counts[database].total
+            try letGo(space: space, isPlain: total.expiring == 0 && total.objects == 0)
             databaseOfSpace[Int(space)] = -1
             state.spaces[database] = try unusedSpace()
             databaseOfSpace[Int(state.spaces[database])] = Int16(database)
@@ -142,7 +142,7 @@ extension Keyspace {
         for _ in 0..<Int(RowKeyLayout.spaceLimit) {
             let space = state.nextSpace
             state.nextSpace = (space + 1) % RowKeyLayout.spaceLimit
-            if databaseOfSpace[Int(space)] < 0, !reclaimedSpaces.contains(space) { return space }
+            if databaseOfSpace[Int(space)] < 0, reclaimedSpaces[space] == nil { return space }
         }
         throw .other(0)
     }

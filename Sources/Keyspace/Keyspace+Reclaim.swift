@@ -7,7 +7,7 @@ internal import LMDB
 /// What nobody refers to any more is noted in the reclaim table and deleted in the background, in bounded steps.
 ///
 /// Rows: `[kind: 1][sequence: 8][id: 8]`. An object has its home slot (2 bytes) as value, a space how far it is done
-/// (2) and whether its keys had expiries (1). Only what was let go of before the last commit is taken up: pages that
+/// (2) and whether its rows are plain (1): none has an expiry or an object. Only what was let go of before the last commit is taken up: pages that
 /// the running transaction wrote are dear to free, as LMDB then searches its list of dirty pages for each.
 enum ReclaimKind {
     static let object: UInt8 = 0
@@ -22,13 +22,13 @@ extension Keyspace {
         try putReclaim { $0.append(littleEndian: home) }
     }
 
-    func letGo(space: UInt16, hasExpiries: Bool) throws(LMDBError) {
+    func letGo(space: UInt16, isPlain: Bool) throws(LMDBError) {
         auxiliary.setReclaim(kind: ReclaimKind.space, sequence: state.sequence, id: UInt64(space))
         try putReclaim {
             $0.append(littleEndian: UInt16(0))
-            $0.append(hasExpiries ? 1 : 0)
+            $0.append(isPlain ? 1 : 0)
         }
-        reclaimedSpaces.insert(space)
+        reclaimedSpaces[space] = isPlain
     }
 
     func noteUnfinished(object: UInt64, home: UInt16) throws(LMDBError) {
@@ -62,7 +62,8 @@ extension Keyspace {
             let id = found.key.bigEndian(UInt64.self, at: 9)
             switch found.key[0] {
             case ReclaimKind.unfinished: unfinished.append((id, found.value.littleEndian(UInt16.self, at: 0)))
-            case ReclaimKind.space: reclaimedSpaces.insert(UInt16(truncatingIfNeeded: id))
+            case ReclaimKind.space:
+                reclaimedSpaces[UInt16(truncatingIfNeeded: id)] = found.value.count > 2 && found.value[2] != 0
             default: break
             }
             row = try cursor.next()
@@ -109,7 +110,7 @@ extension Keyspace {
         var kind: UInt8
         var id: UInt64
         var home: Int
-        var hasExpiries: Bool
+        var isPlain: Bool
     }
 
     /// The first row that was noted before the last commit: objects first, then spaces.
@@ -127,7 +128,7 @@ extension Keyspace {
                 kind: kind,
                 id: row.key.bigEndian(UInt64.self, at: 9),
                 home: Int(row.value.littleEndian(UInt16.self, at: 0)),
-                hasExpiries: row.value.count > 2 && row.value[2] != 0
+                isPlain: row.value.count > 2 && row.value[2] != 0
             )
         }
         if !anything { hasReclaimRows = false }
@@ -138,7 +139,7 @@ extension Keyspace {
         try ByteView.with(reclaim.key) { key throws(LMDBError) in
             _ = try transaction.delete(key, in: reclaimTable)
         }
-        if reclaim.kind == ReclaimKind.space { reclaimedSpaces.remove(UInt16(truncatingIfNeeded: reclaim.id)) }
+        if reclaim.kind == ReclaimKind.space { reclaimedSpaces[UInt16(truncatingIfNeeded: reclaim.id)] = nil }
     }
 
     private func reclaimObject(_ reclaim: Reclaim, _ budget: inout Int) throws(LMDBError) {
@@ -159,7 +160,7 @@ extension Keyspace {
         let space = UInt16(truncatingIfNeeded: reclaim.id)
         var slot = reclaim.home
         while budget > 0, slot < 1024 {
-            if try clearSlot(slot, of: space, hasExpiries: reclaim.hasExpiries, &budget) { slot += 1 }
+            if try clearSlot(slot, of: space, &budget) { slot += 1 }
         }
         if slot == 1024 {
             try finish(reclaim)
@@ -167,7 +168,7 @@ extension Keyspace {
             try ByteView.with(reclaim.key) { key throws(LMDBError) in auxiliary.set(copying: key) }
             try putReclaim {
                 $0.append(littleEndian: UInt16(slot))
-                $0.append(reclaim.hasExpiries ? 1 : 0)
+                $0.append(reclaim.isPlain ? 1 : 0)
             }
         }
     }
@@ -176,12 +177,14 @@ extension Keyspace {
     private func clearSlot(
         _ slot: Int,
         of space: UInt16,
-        hasExpiries: Bool,
         _ budget: inout Int
     ) throws(LMDBError) -> Bool {
         let cursor = try cursor(slot)
-        // A table in which no database has a key and no object has a row holds only rows of dead spaces.
-        if !hasExpiries, counts[0..<options.databases].allSatisfy({ $0.slots[slot].keys == 0 }) {
+        // A table in which no database has a key and no object has a row holds only rows of dead spaces; if
+        // they are plain, it is cleared as a whole.
+        if reclaimedSpaces.values.allSatisfy({ $0 }),
+            counts[0..<options.databases].allSatisfy({ $0.slots[slot].keys == 0 })
+        {
             auxiliary.setElementPrefix(object: nil)
             if try cursor.seek(auxiliary.view) == nil {
                 let pages = try transaction.statistics(of: slotTables[slot]).pages

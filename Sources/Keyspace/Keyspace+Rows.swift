@@ -26,8 +26,10 @@ struct OldRow {
 
 extension Keyspace {
     /// LMDB keeps a row in its leaf while the node, `[head: 8][key][value]`, has at most this many bytes; a larger
-    /// value goes to overflow pages. Rows of keys stay below, because freeing an overflow page that was written in the
-    /// same transaction costs LMDB a walk over all its dirty pages.
+    /// value goes to overflow pages.
+    ///
+    /// Rows of keys stay below, because freeing an overflow page that was written in the same transaction costs LMDB
+    /// a walk over all its dirty pages.
     static let longestNode = 2030
     /// A chunk of a large value fills just one overflow page, so LMDB never has to find a run of free pages.
     static let chunkLength = 4080
@@ -72,18 +74,23 @@ extension Keyspace {
 
         var difference = SlotCounts()
         difference.bytes = length + record.objectBytes
+        difference.objects = record.object != 0 ? 1 : 0
         if let old {
             difference.bytes -= old.rowLength + old.objectBytes
             if old.expireAtMilliseconds != record.expireAtMilliseconds {
                 try replaceExpiry(old.expireAtMilliseconds, record.expireAtMilliseconds, &difference)
             }
+            if old.object != 0 { difference.objects -= 1 }
             if old.object != 0, old.object != record.object {
                 try letGo(object: old.object, home: old.home)
             }
         } else {
             difference.keys = 1
             difference.bytes += target.length
-            if record.keyObject != 0 { difference.bytes += Keyspace.keyObjectBytes(record.longKeyLength) }
+            if record.keyObject != 0 {
+                difference.bytes += Keyspace.keyObjectBytes(record.longKeyLength)
+                difference.objects += 1
+            }
             if record.expireAtMilliseconds != 0 {
                 try replaceExpiry(0, record.expireAtMilliseconds, &difference)
             }
@@ -136,7 +143,15 @@ extension Keyspace {
     }
 
     /// Deletes the row under `target`, on which its slot's cursor was just placed, and lets go of its objects.
-    func deleteRow(_ old: OldRow, longKeyLength: Int, database: Int) throws(LMDBError) {
+    ///
+    /// `keepingObject` leaves the value's object to the caller, who gives it to another row.
+    func deleteRow(
+        _ old: OldRow,
+        longKeyLength: Int,
+        database: Int,
+        keepingObject: Bool = false
+    ) throws(LMDBError) {
+        let hasObject = old.object != 0
         let slot = target.slot
         try cursor(slot).deleteCurrent()
         room.touchForDelete()
@@ -144,8 +159,9 @@ extension Keyspace {
         difference.keys = -1
         difference.bytes = -(target.length + old.rowLength + old.objectBytes)
         if old.keyObject != 0 { difference.bytes -= Keyspace.keyObjectBytes(longKeyLength) }
+        difference.objects = -(hasObject ? 1 : 0) - (old.keyObject != 0 ? 1 : 0)
         if old.expireAtMilliseconds != 0 { try replaceExpiry(old.expireAtMilliseconds, 0, &difference) }
-        if old.object != 0 { try letGo(object: old.object, home: old.home) }
+        if hasObject, !keepingObject { try letGo(object: old.object, home: old.home) }
         if old.keyObject != 0 { try letGo(object: old.keyObject, home: UInt16(slot)) }
         counts[database].add(difference, to: slot)
     }

@@ -266,8 +266,10 @@ extension Keyspace {
 
     // MARK: Reading
 
-    /// Calls `body` with the bytes `offset..<offset + count` of a string in order, in pieces; what lies beyond its end
-    /// is left out. `body` must not change the keyspace. O(log n) a piece of at most 4,080 bytes.
+    /// Calls `body` with the bytes `offset..<offset + count` of a string in order, in pieces; what lies beyond its
+    /// end is left out.
+    ///
+    /// `body` must not change the keyspace. O(log n) a piece of at most 4,080 bytes.
     public func forEachPiece(of record: Record, from offset: Int = 0, count: Int = .max, _ body: (ByteView) -> Void) {
         let start = min(max(0, offset), record.count)
         let end = start + min(count, record.count - start)

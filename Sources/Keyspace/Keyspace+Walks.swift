@@ -96,7 +96,9 @@ extension Keyspace {
         return next
     }
 
-    /// Calls `body` with every key of `database` until it returns false. It must not change the keyspace.
+    /// Calls `body` with every key of `database` until it returns false.
+    ///
+    /// It must not change the keyspace.
     public func forEachKey(in database: Int, _ body: (ByteView, Record) -> Bool) {
         let space = state.spaces[database]
         var goesOn = true
@@ -190,7 +192,9 @@ extension Keyspace {
 
     // MARK: Expiry
 
-    /// The key that expires first, if its time is before `now` (in ms), copied; nil if none is due. O(log n).
+    /// The key that expires first, if its time is before `now` (in ms), copied; nil if none is due.
+    ///
+    /// O(log n).
     public func nextExpired(at now: Int64) throws(KeyspaceError) -> (database: Int, key: [UInt8])? {
         // What a flush left behind in the index is cleared away on the way, in bounded steps.
         for _ in 0..<256 {

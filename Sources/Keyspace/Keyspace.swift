@@ -63,8 +63,9 @@ public final class Keyspace {
     /// Why the engine cannot go on, once it cannot.
     public internal(set) var failure: KeyspaceError?
 
-    /// Called in the middle of a very large write when the transaction must not grow further. It must commit, for the
-    /// position of the log *before* the command that runs.
+    /// Called in the middle of a very large write when the transaction must not grow further.
+    ///
+    /// It must commit, for the position of the log *before* the command that runs.
     public var onPressure: (() throws(KeyspaceError) -> Void)?
 
     // Commits: see Keyspace+Commit.swift.
@@ -77,7 +78,8 @@ public final class Keyspace {
     // Reclaim: see Keyspace+Reclaim.swift.
     var hasReclaimRows = false
     var reclaimWaitsForCommit = false
-    var reclaimedSpaces: Set<UInt16> = []
+    /// The spaces that are being reclaimed, and whether their rows are plain: without expiry and without object.
+    var reclaimedSpaces: [UInt16: Bool] = [:]
     var generator = SystemRandomNumberGenerator()
 
     /// Opens the keyspace in `directory`, or makes it.
@@ -140,7 +142,9 @@ public final class Keyspace {
 
     // MARK: Look-up
 
-    /// The record of `key`, or nil if there is none; O(log n). It may have expired: that is for the caller to see.
+    /// The record of `key`, or nil if there is none.
+    ///
+    /// O(log n). It may have expired: that is for the caller to see.
     @inline(__always)
     public func find(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
@@ -194,7 +198,9 @@ public final class Keyspace {
     /// The number of keys of `database` that have an expiry; O(1).
     public func expiringKeyCount(in database: Int) -> Int { counts[database].total.expiring }
 
-    /// The mean time that the expiring keys of `database` have left, in ms at `now`; 0 without such keys. O(1).
+    /// The mean time that the expiring keys of `database` have left, in ms at `now`; 0 without such keys.
+    ///
+    /// O(1).
     public func averageTimeToLive(in database: Int, at now: Int64) -> Int64 {
         let total = counts[database].total
         guard total.expiring > 0, now > 0 else { return 0 }

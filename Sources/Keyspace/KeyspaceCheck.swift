@@ -6,7 +6,9 @@ internal import LMDB
 
 extension Keyspace {
     /// Opens the keyspace in `directory` at its last durable commit, walks everything and reports each broken
-    /// invariant as a sentence; nothing is reported when it is sound. O(rows), and memory for each large value.
+    /// invariant as a sentence; nothing is reported when it is sound.
+    ///
+    /// O(rows), and memory for each large value.
     ///
     /// - Throws: `KeyspaceError` if it cannot be opened at all.
     public static func check(directory: String, databases: Int = 256) throws(KeyspaceError) -> [String] {
@@ -17,7 +19,9 @@ extension Keyspace {
         return keyspace.check()
     }
 
-    /// Walks everything and reports each broken invariant as a sentence. O(rows).
+    /// Walks everything and reports each broken invariant as a sentence.
+    ///
+    /// O(rows).
     public func check() -> [String] {
         var check = KeyspaceCheck(keyspace: self)
         do throws(LMDBError) {
@@ -111,7 +115,7 @@ struct KeyspaceCheck {
         let database = Int(keyspace.databaseOfSpace[Int(space)])
         let key = keyspace.redisKey(rowKey: row.key, record)
         let name = "database \(database), slot \(slot), key '\(String(decoding: key.prefix(64), as: UTF8.self))'"
-        if database < 0, !keyspace.reclaimedSpaces.contains(space) {
+        if database < 0, keyspace.reclaimedSpaces[space] == nil {
             report("slot \(slot): a row is in the space \(space), which no database has")
         }
         ByteView.with(key) { rowKey.set($0, space: space, hashKey: keyspace.state.hashKey) }
@@ -121,7 +125,11 @@ struct KeyspaceCheck {
             var sum = walked[database, default: [:]][slot] ?? SlotCounts()
             sum.keys += 1
             sum.bytes += row.key.count + row.value.count + record.objectBytes
-            if record.keyObject != 0 { sum.bytes += Keyspace.keyObjectBytes(record.longKeyLength) }
+            if record.object != 0 { sum.objects += 1 }
+            if record.keyObject != 0 {
+                sum.bytes += Keyspace.keyObjectBytes(record.longKeyLength)
+                sum.objects += 1
+            }
             if record.expireAtMilliseconds != 0 {
                 sum.expiring += 1
                 sum.expirySum &+= UInt64(bitPattern: record.expireAtMilliseconds)

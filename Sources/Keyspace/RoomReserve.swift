@@ -14,8 +14,10 @@ struct RoomReserve {
     private let environment: Environment
     private let pageSize: Int
     private var mapPages: Int
-    /// A bit for each page of the map that the open transaction wrote to, as far as it was seen. LMDB does not tell
-    /// where its map begins, so pages are counted from the one seen first, which has its bit in the middle.
+    /// A bit for each page of the map that the open transaction wrote to, as far as it was seen.
+    ///
+    /// LMDB does not tell where its map begins, so pages are counted from the one seen first, which has its bit in
+    /// the middle.
     private var touched: UnsafeMutablePointer<UInt64>
     private var touchedWords: Int
     private var firstPage: UInt?
@@ -97,8 +99,9 @@ struct RoomReserve {
     /// Whether the transaction has changed so many pages that a long write should let it be committed.
     func isUnderPressure(limit: Int) -> Bool { touchedPages >= limit }
 
-    /// Whether `bytes` more can be written for certain, after growing the file's blocks if need be; O(1) when there is
-    /// room already. `reserve` pages are left untouched.
+    /// Whether `bytes` more can be written for certain, after growing the file's blocks if need be.
+    ///
+    /// O(1) when there is room already. `reserve` pages are left untouched.
     @inline(__always)
     mutating func ensure(bytes: Int, reserve: Int) -> Bool {
         let needed = pagesTaken + bytes / 4000 + reserve

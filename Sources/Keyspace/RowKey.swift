@@ -76,7 +76,9 @@ final class RowKey {
         length = writer.length
     }
 
-    /// Becomes the key of an element row. `sortKey` is at most 501 bytes.
+    /// Becomes the key of an element row.
+    ///
+    /// `sortKey` is at most 501 bytes.
     @inline(__always)
     func setElement(object: UInt64, kind: UInt8, index: UInt32) {
         var writer = unsafe RowWriter(memory)

@@ -14,7 +14,10 @@ public struct SlotCounts: Equatable, Sendable {
     /// The sum of their expiries, in ms since 1970, modulo 2^64: what an average time to live is computed from.
     public var expirySum: UInt64 = 0
 
-    static let storedLength = 32
+    /// Objects of element rows that the keys refer to.
+    public var objects = 0
+
+    static let storedLength = 40
 
     init() {}
 
@@ -24,6 +27,7 @@ public struct SlotCounts: Equatable, Sendable {
         bytes = Int(truncatingIfNeeded: row.littleEndian(UInt64.self, at: 8))
         expiring = Int(truncatingIfNeeded: row.littleEndian(UInt64.self, at: 16))
         expirySum = row.littleEndian(UInt64.self, at: 24)
+        objects = Int(truncatingIfNeeded: row.littleEndian(UInt64.self, at: 32))
     }
 
     func write(to writer: inout RowWriter) {
@@ -31,6 +35,7 @@ public struct SlotCounts: Equatable, Sendable {
         writer.append(littleEndian: UInt64(truncatingIfNeeded: bytes))
         writer.append(littleEndian: UInt64(truncatingIfNeeded: expiring))
         writer.append(littleEndian: expirySum)
+        writer.append(littleEndian: UInt64(truncatingIfNeeded: objects))
     }
 
     static func += (left: inout SlotCounts, right: SlotCounts) {
@@ -38,6 +43,7 @@ public struct SlotCounts: Equatable, Sendable {
         left.bytes += right.bytes
         left.expiring += right.expiring
         left.expirySum &+= right.expirySum
+        left.objects += right.objects
     }
 }
 

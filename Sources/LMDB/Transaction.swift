@@ -39,7 +39,9 @@ public final class Transaction: @unchecked Sendable {
     /// The number of the commit that is read, or that this transaction will be.
     public var number: Int { unsafe mdb_txn_id(open) }
 
-    /// Makes the changes visible to later transactions. Nothing is synced. Cursors of the transaction end with it.
+    /// Makes the changes visible to later transactions.
+    ///
+    /// Nothing is synced. Cursors of the transaction end with it.
     public func commit() throws(LMDBError) {
         let ending = unsafe open
         unsafe handle = nil
@@ -120,7 +122,9 @@ public final class Transaction: @unchecked Sendable {
         return unsafe UnsafeMutableRawBufferPointer(start: value.mv_data, count: value.mv_size)
     }
 
-    /// Deletes the row under `key`; false if there is none. O(log n).
+    /// Deletes the row under `key`; false if there is none.
+    ///
+    /// O(log n).
     @discardableResult
     public func delete(_ key: ByteView, in table: Table) throws(LMDBError) -> Bool {
         var key = unsafe MDB_val(key)
