@@ -36,7 +36,8 @@ let package = Package(
         .target(name: "LMDB", dependencies: ["CLMDB", "Bytes"], swiftSettings: settings),
         .target(name: "SlotHash", dependencies: ["Bytes"], swiftSettings: settings),
         .target(name: "RESP", dependencies: ["Bytes", nioCore], swiftSettings: settings),
-        .target(name: "CommandLog", dependencies: ["Bytes"], swiftSettings: settings),
+        .systemLibrary(name: "CCRC32C"),
+        .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C"], swiftSettings: settings),
         .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
         .target(
             name: "CodisServer",

@@ -1,0 +1,72 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import Glibc
+
+/// A segment of the log that can be written: an open file with blocks for all of its bytes.
+///
+/// A new one is made under a temporary name, because the offset that names it is known only when the segment before
+/// is full. It becomes part of the log by its header and its name, in this order.
+final class SegmentFile: Sendable {
+    /// The name of the segment that is kept ready; not a segment's name, so that opening ignores and removes it.
+    static let preparedName = "next.tmp"
+
+    let file: FileDescriptor
+    /// The name of the file once it is part of the log.
+    let path: String
+    let firstOffset: UInt64
+    /// The size of the file.
+    let capacity: Int
+
+    init(file: FileDescriptor, path: String, firstOffset: UInt64, capacity: Int) {
+        self.file = file
+        self.path = path
+        self.firstOffset = firstOffset
+        self.capacity = capacity
+    }
+}
+
+/// A segment to be: a preallocated file that has no offset yet.
+struct PreparedSegment: Sendable {
+    let file: FileDescriptor
+    private(set) var capacity: Int
+
+    /// Makes the file `next.tmp` of `capacity` bytes, on the disk; throws `diskFull` and leaves nothing if there is no room.
+    init(directory: String, capacity: Int) throws(CommandLogError) {
+        let path = directory + "/" + SegmentFile.preparedName
+        file = try FileDescriptor(path, O_RDWR | O_CREAT | O_TRUNC)
+        self.capacity = capacity
+        do throws(CommandLogError) {
+            try file.allocate(size: capacity)
+            // What is synced here need not be synced with the first frames.
+            try file.syncAll()
+        } catch {
+            try FileDescriptor.remove(path)
+            throw error
+        }
+    }
+
+    /// Makes the file larger; throws `diskFull` and leaves it as it was if there is no room.
+    mutating func extend(to newCapacity: Int) throws(CommandLogError) {
+        try file.allocate(size: newCapacity)
+        capacity = newCapacity
+    }
+
+    /// Gives the file its header and its name.
+    ///
+    /// Until the directory is synced a power loss may take the name away again, so nothing in it counts as synced
+    /// before.
+    func begin(directory: String, header: SegmentHeader) throws(CommandLogError) -> SegmentFile {
+        try file.write(header.encoded, at: 0)
+        let path = directory + "/" + SegmentHeader.fileName(firstOffset: header.firstOffset)
+        try FileDescriptor.rename(file.path, to: path)
+        return SegmentFile(file: file, path: path, firstOffset: header.firstOffset, capacity: capacity)
+    }
+}
+
+/// What the log remembers of each of its segments.
+struct SegmentSummary: Sendable, Equatable {
+    let firstOffset: UInt64
+    let path: String
+    var fileBytes: Int
+}
