@@ -13,6 +13,7 @@ public final class TestClient {
     private var input: [UInt8] = []
     private var inputStart = 0
     private var output: [UInt8] = []
+    private var scratch = filledBytes(0, count: 262_144)
     private var isClosed = false
 
     /// Connects to `port` of `host`, an IPv4 address; no wait for a reply lasts longer than `timeoutSeconds`.
@@ -262,18 +263,19 @@ public final class TestClient {
 
     /// Waits for more bytes and appends them to `input`.
     private func fill() throws(TestClientError) {
-        let old = input.count
-        let room = max(65_536, min(input.capacity - old, 1_048_576))
-        input.append(contentsOf: repeatElement(0, count: room))
         while true {
-            let count = unsafe input.withUnsafeMutableBytes { buffer in
-                unsafe recv(descriptor, buffer.baseAddress! + old, room, 0)
+            let count = unsafe scratch.withUnsafeMutableBytes { buffer in
+                unsafe recv(descriptor, buffer.baseAddress, buffer.count, 0)
+            }
+            if count > 0 {
+                unsafe scratch.withUnsafeBytes { buffer in
+                    unsafe input.append(contentsOf: UnsafeRawBufferPointer(rebasing: buffer[0..<count]))
+                }
+                return
             }
             let errorNumber = errno
-            if count < 0 && errorNumber == EINTR { continue }
-            input.removeLast(room - max(count, 0))
-            if count > 0 { return }
             if count == 0 { throw .closed }
+            if errorNumber == EINTR { continue }
             throw errorNumber == EAGAIN ? .timedOut : .system(call: "recv", errorNumber: errorNumber)
         }
     }

@@ -128,28 +128,37 @@ struct RecordingWriter {
         try client.command("SELECT", "\(database)")
         let found = try StringModel(readFrom: client)
         var expected = acknowledged
-        var fits = expected == found
-        for change in underway where !fits {
+        var disagreements = expected.disagreements(with: found)
+        for change in underway where !disagreements.isEmpty {
             expected.apply(change)
-            fits = expected == found
+            if let keys = change.keys {
+                for key in keys {
+                    if expected.agrees(with: found, on: key) {
+                        disagreements.remove(key)
+                    } else {
+                        disagreements.insert(key)
+                    }
+                }
+            } else {
+                disagreements = expected.disagreements(with: found)
+            }
         }
-        guard fits else { return difference(from: acknowledged, to: found) }
+        guard disagreements.isEmpty else { return describe(disagreements, in: found) }
         acknowledged = found
         predicted = found
         underway = []
         return nil
     }
 
-    private func difference(from expected: StringModel, to found: StringModel) -> String {
-        var lines = ["database \(database), \(underway.count) changes under way; acknowledged -> found:"]
-        for key in Set(expected.entries.keys).union(found.entries.keys)
-        where expected.entries[key] != found.entries[key] {
-            func show(_ entry: StringModel.Entry?) -> String {
-                entry.map { printable($0.value, limit: 40) + " until \($0.expireAtKiloseconds ?? 0)" } ?? "nothing"
-            }
-            lines.append("\(printable(key, limit: 40)): \(show(expected.entries[key])) -> \(show(found.entries[key]))")
+    private func describe(_ keys: Set<[UInt8]>, in found: StringModel) -> String {
+        func show(_ entry: StringModel.Entry?) -> String {
+            entry.map { printable($0.value, limit: 40) + " until \($0.expireAtKiloseconds ?? 0)" } ?? "nothing"
         }
-        return lines.joined(separator: "\n")
+        let lines = keys.prefix(20).map { key in
+            "\(printable(key, limit: 40)): \(show(acknowledged.entries[key])) -> \(show(found.entries[key]))"
+        }
+        let title = "database \(database), \(underway.count) changes under way, acknowledged -> found:"
+        return ([title] + lines).joined(separator: "\n")
     }
 }
 

@@ -4,15 +4,33 @@
 import CodisTesting
 
 /// What one database should hold, as the kill test's writer believes.
-struct StringModel: Equatable {
+struct StringModel {
     /// A key's value and when it expires.
-    struct Entry: Equatable {
+    struct Entry {
         var value: [UInt8]
         /// In thousands of seconds since 1970: so coarse that reading it back through PTTL is exact.
         var expireAtKiloseconds: Int?
+
+        func isSame(as other: Entry) -> Bool {
+            expireAtKiloseconds == other.expireAtKiloseconds && sameBytes(value, other.value)
+        }
     }
 
     var entries: [[UInt8]: Entry] = [:]
+
+    /// Whether `key` has the same value and expiry, or none, in both.
+    func agrees(with other: StringModel, on key: [UInt8]) -> Bool {
+        switch (entries[key], other.entries[key]) {
+        case (nil, nil): true
+        case (let mine?, let theirs?): mine.isSame(as: theirs)
+        default: false
+        }
+    }
+
+    /// The keys on which the two do not agree.
+    func disagreements(with other: StringModel) -> Set<[UInt8]> {
+        Set(entries.keys).union(other.entries.keys).filter { !agrees(with: other, on: $0) }
+    }
 
     /// A change that a server makes atomically.
     enum Change {
@@ -39,13 +57,13 @@ struct StringModel: Equatable {
             guard !value.isEmpty else { return }
             var bytes = entries[key]?.value ?? []
             if bytes.count < offset + value.count {
-                bytes += [UInt8](repeating: 0, count: offset + value.count - bytes.count)
+                bytes += filledBytes(0, count: offset + value.count - bytes.count)
             }
             bytes.replaceSubrange(offset..<offset + value.count, with: value)
             entries[key, default: Entry(value: [])].value = bytes
         case .setBit(let key, let offset, let bit):
             var bytes = entries[key]?.value ?? []
-            if bytes.count <= offset / 8 { bytes += [UInt8](repeating: 0, count: offset / 8 + 1 - bytes.count) }
+            if bytes.count <= offset / 8 { bytes += filledBytes(0, count: offset / 8 + 1 - bytes.count) }
             let mask = UInt8(0x80) >> UInt8(offset % 8)
             bytes[offset / 8] = bit == 1 ? bytes[offset / 8] | mask : bytes[offset / 8] & ~mask
             entries[key, default: Entry(value: [])].value = bytes
@@ -88,6 +106,18 @@ extension StringModel.Change {
         }
     }
 
+    /// The keys which the change may touch; nil for all.
+    var keys: [[UInt8]]? {
+        switch self {
+        case .set(let key, _), .append(let key, _), .setRange(let key, _, _), .setBit(let key, _, _): [key]
+        case .increment(let key, _), .incrementByHalf(let key), .expire(let key, _), .persist(let key): [key]
+        case .multiSet(let pairs): pairs.map(\.key)
+        case .remove(let keys): keys
+        case .rename(let source, let target): [source, target]
+        case .removeAll: nil
+        }
+    }
+
     /// A random change.
     ///
     /// `largestValue` bounds the bytes of a value; renaming picks among the keys of `model`.
@@ -104,7 +134,7 @@ extension StringModel.Change {
         }
         func value() -> [UInt8] {
             let size = random.oneIn(20) ? random.number(0...largestValue) : random.number(0...100)
-            return [UInt8](repeating: UInt8.random(in: 0...255, using: &random), count: size)
+            return filledBytes(UInt8.random(in: 0...255, using: &random), count: size)
         }
         switch random.number(1...1_000) {
         case 1...300: return .set(key: key("s", 300), value: value())
