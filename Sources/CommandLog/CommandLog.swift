@@ -79,7 +79,10 @@ public final class CommandLog {
         let directoryFile = try FileDescriptor(directory, O_RDONLY | O_DIRECTORY)
         let preparedPath = directory + "/" + SegmentFile.preparedName
         if var found = try LogRecovery(directory: directory, expectedIdentity: options.expectedIdentity) {
-            try found.replay(from: offset, knownSynced: knownSynced, apply)
+            try found.replay(from: offset, knownSynced: knownSynced) { frame in
+                let skipped = offset > frame.header.offset ? Int(offset - frame.header.offset) : 0
+                try apply(frame.payload.dropFirst(skipped), frame.header.offset + UInt64(skipped))
+            }
             try FileDescriptor.remove(preparedPath)
             let (last, summaries) = try found.cut(segmentBytes: options.segmentBytes)
             return try CommandLog(
