@@ -23,7 +23,20 @@ final class EffectStream {
         self.database = database
     }
 
+    /// Where the log ends that was written.
+    @inline(__always)
+    var endOffset: UInt64 { log?.endOffset ?? 0 }
+
+    /// How many bytes wait for the end of the tick.
+    @inline(__always)
+    var pendingBytes: Int { log?.pendingBytes ?? 0 }
+
+    /// Whether so many bytes can be written for certain.
+    @inline(__always)
+    func ensureRoom(bytes: Int) -> Bool { log?.ensureRoom(bytes: bytes) ?? true }
+
     /// Where the next byte goes.
+    @inline(__always)
     var offset: UInt64 { log?.endOffsetIncludingPending ?? 0 }
 
     /// Appends a request that is canonical multibulk already.

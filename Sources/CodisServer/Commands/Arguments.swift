@@ -76,6 +76,9 @@ struct Arguments: ~Copyable {
     @inline(__always)
     func optionalInteger(at index: Int) -> Int64? { DecimalNumber.lenient(self[index]) }
 
+    /// The bytes of all arguments.
+    var byteCount: Int { (0..<count).reduce(0) { $0 + self[$1].count } }
+
     // MARK: Copies
 
     /// The argument at `index` as text.

@@ -12,9 +12,15 @@ final class CommandCall {
     /// What was asked.
     var arguments = Arguments()
     /// Who asked.
-    unowned(unsafe) var session: Session
+    var session: Session {
+        get { unsafe sessionReference.unsafelyUnwrapped }
+        set { unsafe sessionReference = newValue }
+    }
     /// The row of the command.
-    unowned(unsafe) var command: Command
+    var command: Command {
+        get { unsafe commandReference.unsafelyUnwrapped }
+        set { unsafe commandReference = newValue }
+    }
     /// The database that the client has selected.
     var database = 0
     /// The time, in ms since 1970, which stands still while the command runs.
@@ -29,11 +35,18 @@ final class CommandCall {
     var isPropagated = false
 
     private let effects: EffectStream
+    // The session outlives its commands, and the table of the commands outlives all; not to count references to them
+    // is worth some percent of a command's time.
+    private unowned(unsafe) var sessionReference: Session?
+    private unowned(unsafe) var commandReference: Command?
 
-    init(session: Session, command: Command, effects: EffectStream) {
-        unsafe self.session = session
-        unsafe self.command = command
-        self.effects = effects
+    init(effects: EffectStream) { self.effects = effects }
+
+    /// Makes `session` the one that asks.
+    @inline(__always)
+    func begin(_ session: Session) {
+        self.session = session
+        database = session.database
     }
 
     // MARK: Propagation

@@ -50,7 +50,7 @@ enum ExpireCommands {
         let key = call.arguments[1]
         let amount = try call.arguments.integer(at: 2)
         guard let when = unit.milliseconds(amount, after: base) else {
-            throw .message("ERR invalid expire time in \(unsafe call.command.name)")
+            throw .message("ERR invalid expire time in \(call.command.name)")
         }
         guard server.lookupRead(key, call) != nil else { return call.reply.writeReplyZero() }
         if when <= call.now, server.expiresKeys {
