@@ -55,8 +55,6 @@ struct ConfigDirective: Sendable {
             case size
             /// With a unit where it stands in a file, and where CONFIG REWRITE writes it.
             case rewrittenSize
-            /// Decimal, but with a unit where CONFIG REWRITE writes it, an oddity of 2.8.
-            case rewrittenLikeSize
         }
 
         let range: ClosedRange<Int>
@@ -228,7 +226,7 @@ extension ConfigDirective {
 
     private static func integer(_ word: [UInt8], _ rule: IntegerRule) throws(ConfigReason) -> Int {
         switch rule.notation {
-        case .decimal, .rewrittenLikeSize:
+        case .decimal:
             guard !word.isEmpty, let value = ByteView.with(word, { DecimalNumber.lenient($0) }) else {
                 throw .notInteger
             }

@@ -39,8 +39,8 @@ extension ConfigDirective {
             "repl-timeout must be 1 or greater")),
         .init("repl-backlog-size", .size(\.backlogSize, 1...Int.max, clamp: 16_384...Int.max,
             reason: "repl-backlog-size must be 1 or greater.")),
-        .init("repl-backlog-ttl", .integer(\.backlogLifetimeSeconds, IntegerRule(range: 0...Int.max,
-            notation: .rewrittenLikeSize, reason: "repl-backlog-ttl can't be negative "))),
+        // Seconds, but CONFIG REWRITE of 2.8 writes them like a size (1024 as 1kb), so they are read like one.
+        .init("repl-backlog-ttl", .size(\.backlogLifetimeSeconds)),
         .init("repl-disable-tcp-nodelay", .flag(\.replicationDisablesTcpNoDelay)),
         .init("repl-diskless-sync", .flag(\.disklessSync)),
         .init("repl-diskless-sync-delay", .integer(\.disklessSyncDelaySeconds, 0...Int(Int32.max),

@@ -87,7 +87,7 @@ extension ConfigDirective {
             let text =
                 switch rule.notation {
                 case .decimal, .size: "\(number)"
-                case .rewrittenSize, .rewrittenLikeSize: MemorySize.text(number)
+                case .rewrittenSize: MemorySize.text(number)
                 }
             return [RewrittenValue(text: Array(text.utf8), isForced: isChanged)]
         case .text, .fileName, .logFile, .keyspaceEvents:
