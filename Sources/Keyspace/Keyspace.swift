@@ -9,7 +9,9 @@ public import SlotHash
 public struct KeyspaceOptions: Sendable {
     /// How many databases there are, 1...256.
     public var databases = 16
-    /// The least size of the map, in bytes; 0 chooses by the size of the data.
+    /// The size that the map begins with, in bytes; 0 chooses by the size of the data.
+    ///
+    /// It grows as they do.
     public var mapSizeBytes = 0
     /// A commit is due when about this many pages were changed since the last one.
     public var dirtyPages = 32768
