@@ -16,12 +16,14 @@ struct OpenedEnvironment {
     let countsTable: Table
     let state: StoredState
 
-    /// The map is at least this large, so that a small keyspace seldom has to grow its map.
+    /// The map is at least this large unless the options say otherwise, so that a small keyspace seldom has to grow its map.
     static let leastMapBytes = 4 << 30
 
     init(_ directory: KeyspaceDirectory, _ options: KeyspaceOptions) throws(KeyspaceError) {
         let used = directory.isNew ? 0 : try DurableMeta.restore(directory: directory.workingPath)
-        let wanted = max(options.mapSizeBytes, OpenedEnvironment.leastMapBytes, 4 * used)
+        let wanted =
+            options.mapSizeBytes > 0
+            ? max(options.mapSizeBytes, 2 * used) : max(OpenedEnvironment.leastMapBytes, 4 * used)
         do throws(LMDBError) {
             environment = try Environment(
                 directory: directory.workingPath,

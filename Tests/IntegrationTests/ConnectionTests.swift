@@ -121,7 +121,7 @@ struct ConnectionTests {
 
     @Test("a client over the output buffer limit is closed")
     func outputBufferLimit() throws {
-        let server = try TestServer(configuration: ["client-output-buffer-limit normal 1mb 0 0"])
+        let server = try TestServer(configuration: ["client-output-buffer-limit normal 10mb 0 0"])
         let client = try server.connect()
         try client.command([Array("SET".utf8), Array("large".utf8), filledBytes(7, count: 1_000_000)])
         #expect(try client.command("GET", "large").bytes?.count == 1_000_000)

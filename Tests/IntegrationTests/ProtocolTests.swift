@@ -55,13 +55,13 @@ struct ProtocolTests {
         ),
         Exchange(
             title: "inline words in double quotes",
-            sent: #"ECHO "a b\x41\n\r\t\"\\q""# + "\r\n",
-            received: "$12\r\na bA\n\r\t\"\\q\r\n".replacing("\\q", with: "\\q")
+            sent: #"ECHO "a b\x41\n\r\t\"\\\q""# + "\r\n",
+            received: "$10\r\na bA\n\r\t\"\\q\r\n"
         ),
         Exchange(
             title: "inline words in single quotes",
             sent: #"ECHO 'a "b\n\'c'"# + "\r\n",
-            received: #"$9"# + "\r\n" + #"a "b\n'c"# + "\r\n"
+            received: "$8\r\n" + #"a "b\n'c"# + "\r\n"
         ),
         Exchange(title: "blanks around inline words", sent: "  ECHO   hello  \r\n", received: "$5\r\nhello\r\n"),
         Exchange(
@@ -198,12 +198,7 @@ struct ProtocolTests {
     func exchanges() throws {
         let server = try TestServer()
         for exchange in Self.requests + Self.violations {
-            let client = try server.connect(timeoutSeconds: 5)
-            try client.sendRaw(exchange.sent)
-            // A server that closes with unread input resets the connection, which may take the last reply along.
-            if !exchange.closes { client.finishSending() }
-            let received = try client.receiveUntilClosed()
-            #expect(printable(received) == printable(Array(exchange.received.utf8)), "\(exchange.title)")
+            expect(exchange, on: server) { client in try client.sendRaw(exchange.sent) }
         }
         #expect(try server.command("EXISTS", "quit") == .integer(0))
         try server.stop()
@@ -213,16 +208,28 @@ struct ProtocolTests {
     func bytewise() throws {
         let server = try TestServer()
         for exchange in Self.requests where exchange.sent.utf8.count < 100 {
-            let client = try server.connect(timeoutSeconds: 5)
-            for byte in exchange.sent.utf8 {
-                // A server that has said goodbye takes no more.
-                guard (try? client.sendRaw([byte])) != nil else { break }
+            expect(exchange, on: server) { client in
+                for byte in exchange.sent.utf8 {
+                    // A server that has said goodbye takes no more.
+                    guard (try? client.sendRaw([byte])) != nil else { break }
+                }
             }
+        }
+        try server.stop()
+    }
+
+    /// Makes an exchange on a connection of its own and compares all that comes back until the server closes it.
+    private func expect(_ exchange: Exchange, on server: TestServer, send: (TestClient) throws -> Void) {
+        do {
+            let client = try server.connect(timeoutSeconds: 5)
+            try send(client)
+            // Where the server must close by itself, it is not told that nothing more comes.
             if !exchange.closes { client.finishSending() }
             let received = try client.receiveUntilClosed()
             #expect(printable(received) == printable(Array(exchange.received.utf8)), "\(exchange.title)")
+        } catch {
+            Issue.record("\(exchange.title): \(error)")
         }
-        try server.stop()
     }
 
     @Test("a NUL in a header line ends in a protocol error once 64 kB are there")

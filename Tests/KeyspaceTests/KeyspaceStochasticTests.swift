@@ -2,22 +2,10 @@
 // SPDX-License-Identifier: MIT
 
 import Bytes
+import CodisTesting
 import Foundation
 import Keyspace
 import Testing
-
-/// Random numbers that a seed determines (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 /// The keyspace as a dictionary, for comparison.
 struct ModelKeyspace {
@@ -31,20 +19,20 @@ struct ModelKeyspace {
 
 @Suite("The keyspace against a model")
 struct KeyspaceStochasticTests {
-    /// `CODIS_SEED` replays one seed, `CODIS_OPERATIONS` sets how many operations each seed gets.
+    /// `CODIS_TEST_SEED` replays one seed, `CODIS_TEST_OPERATIONS` sets how many operations each seed gets.
     static let seeds: [UInt64] = {
         let environment = ProcessInfo.processInfo.environment
-        if let seed = environment["CODIS_SEED"].flatMap(UInt64.init) { return [seed] }
-        let count = environment["CODIS_SEEDS"].flatMap(Int.init) ?? 2
+        if let seed = environment["CODIS_TEST_SEED"].flatMap(UInt64.init) { return [seed] }
+        let count = environment["CODIS_TEST_SEEDS"].flatMap(Int.init) ?? 2
         return (0..<count).map { _ in UInt64.random(in: 0...UInt64.max) }
     }()
 
     static let operations =
-        ProcessInfo.processInfo.environment["CODIS_OPERATIONS"].flatMap(Int.init) ?? 60_000
+        ProcessInfo.processInfo.environment["CODIS_TEST_OPERATIONS"].flatMap(Int.init) ?? 60_000
 
     @Test("Any sequence of changes, commits and reopenings leaves what a dictionary would hold", arguments: seeds)
     func randomOperations(seed: UInt64) throws {
-        print("seed \(seed): CODIS_SEED=\(seed) swift test --filter KeyspaceStochasticTests")
+        print("seed \(seed): CODIS_TEST_SEED=\(seed) swift test --filter KeyspaceStochasticTests")
         var run = try StochasticRun(seed: seed)
         try run.perform(KeyspaceStochasticTests.operations)
     }
@@ -60,7 +48,7 @@ struct StochasticRun {
     private var offset: UInt64 = 0
 
     init(seed: UInt64) throws {
-        generator = SeededGenerator(state: seed)
+        generator = SeededGenerator(seed: seed)
         directory = try TemporaryDirectory()
         opened = try StochasticRun.open(directory)
     }
@@ -69,7 +57,7 @@ struct StochasticRun {
         var options = KeyspaceOptions()
         options.databases = 4
         options.dirtyPages = 2000
-        return try Keyspace(directory: directory.keyspace, options: options)
+        return try Keyspace(directory: directory.path + "/keyspace", options: options)
     }
 
     mutating func perform(_ count: Int) throws {

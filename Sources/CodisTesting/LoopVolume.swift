@@ -1,0 +1,52 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Foundation
+internal import Glibc
+
+/// A small file system of its own, mounted from a file, which a test can fill to the last block.
+public final class LoopVolume {
+    /// Where it is mounted.
+    public let path: String
+    private let folder: TemporaryDirectory
+
+    /// Whether this machine and this user can mount one.
+    public static let isPossible: Bool = {
+        guard getuid() == 0 else { return false }
+        return (try? LoopVolume(megabytes: 8)) != nil
+    }()
+
+    /// Creates an ext4 file system of this size and mounts it.
+    public init(megabytes: Int) throws {
+        folder = try TemporaryDirectory()
+        path = folder.path + "/mounted"
+        let image = folder.path + "/image"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        try LoopVolume.run("truncate", ["-s", "\(megabytes)M", image])
+        try LoopVolume.run("mkfs.ext4", ["-q", "-m", "0", image])
+        try LoopVolume.run("mount", ["-o", "loop", image, path])
+    }
+
+    deinit { try? LoopVolume.run("umount", ["-l", path]) }
+
+    /// Takes all the space that is left, in a file called `filler`.
+    public func fill() throws {
+        // It ends with an error, because the disk is full: that is its purpose.
+        _ = try runProgram("dd", ["if=/dev/zero", "of=\(path)/filler", "bs=64k"])
+    }
+
+    /// Gives the space back.
+    public func empty() throws { try FileManager.default.removeItem(atPath: path + "/filler") }
+
+    private static func run(_ program: String, _ arguments: [String]) throws {
+        let path = "/usr/sbin:/sbin:/usr/bin:/bin"
+        let result = try runProgram("env", ["PATH=\(path)", program] + arguments)
+        guard result.isSuccess else { throw LoopVolumeError(reason: result.errors) }
+    }
+}
+
+/// Why a volume could not be made.
+public struct LoopVolumeError: Error {
+    /// What the system said.
+    public let reason: String
+}

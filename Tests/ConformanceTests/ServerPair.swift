@@ -1,0 +1,104 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import CodisTesting
+import Testing
+
+/// Our server and the oracle, which get the same commands.
+final class ServerPair {
+    let ours: TestServer
+    let oracle: TestServer
+    private let ourClient: TestClient
+    private let oracleClient: TestClient
+
+    /// A command whose replies differ.
+    struct Complaint {
+        /// Its place in the batch.
+        let index: Int
+        let text: String
+    }
+
+    init() throws {
+        ours = try TestServer()
+        oracle = try RedisPeer.start()
+        ourClient = try ours.connect()
+        oracleClient = try oracle.connect()
+    }
+
+    /// Sends the commands to both, pipelined, and returns where the replies are not what they must be.
+    func compare(_ commands: [[[UInt8]]]) throws -> [Complaint] {
+        for client in [ourClient, oracleClient] {
+            for command in commands { client.enqueue(command) }
+            try client.flush()
+        }
+        var complaints: [Complaint] = []
+        var scans: [(index: Int, words: [[UInt8]])] = []
+        for (index, command) in commands.enumerated() {
+            let words = command.map { String(decoding: $0, as: UTF8.self).lowercased() }
+            let expected = KnownDifference.translate(try oracleClient.receive(), to: words)
+            let found = try ourClient.receive()
+            if words[0] == "scan" && !expected.isError && !found.isError {
+                scans.append((index, command))
+            } else if !agree(found, expected, words) {
+                let line = command.map { printable($0, limit: 60) }.joined(separator: " ")
+                complaints.append(Complaint(index: index, text: "\(line): \(found) instead of \(expected)"))
+            }
+        }
+        // Cursors mean nothing to another server, so a scan is compared by what a whole one finds, after the batch.
+        for scan in scans {
+            let found = try wholeScan(scan.words, ourClient)
+            let expected = try wholeScan(scan.words, oracleClient)
+            if found != expected {
+                complaints.append(Complaint(index: scan.index, text: "SCAN finds \(found.count) not \(expected.count)"))
+            }
+        }
+        return complaints
+    }
+
+    private func agree(_ found: TestReply, _ expected: TestReply, _ words: [String]) -> Bool {
+        switch words[0] {
+        case "ttl", "pttl":
+            guard let mine = found.number, let theirs = expected.number else { return found == expected }
+            // Both clocks were read within a moment of each other; -1 and -2 must be exact.
+            let tolerance: Int64 = words[0] == "ttl" ? 1 : 1_000
+            return mine == theirs || (mine >= 0 && theirs >= 0 && abs(mine - theirs) <= tolerance)
+        case "keys":
+            guard let mine = found.elements, let theirs = expected.elements else { return found == expected }
+            return mine.count == theirs.count && Set(mine) == Set(theirs)
+        case "randomkey":
+            return (found == .nullBulk) == (expected == .nullBulk) && found.isError == expected.isError
+        default: return found == expected
+        }
+    }
+
+    private func wholeScan(_ words: [[UInt8]], _ client: TestClient) throws -> Set<TestReply> {
+        var found: Set<TestReply> = []
+        var cursor = Array("0".utf8)
+        for _ in 0..<100_000 {
+            let reply = try client.command([words[0], cursor] + words.dropFirst(2))
+            let parts = try #require(reply.elements, "\(reply)")
+            try #require(parts.count == 2)
+            found.formUnion(try #require(parts[1].elements))
+            cursor = try #require(parts[0].bytes)
+            if cursor == Array("0".utf8) { return found }
+        }
+        Issue.record("a scan does not come to its end")
+        return found
+    }
+
+    /// Compares keys, values, expiry and encodings of whole databases.
+    func compareData(databases: Range<Int>) throws {
+        for database in databases {
+            for client in [ourClient, oracleClient] { try client.command("SELECT", "\(database)") }
+            let keys = try #require(try oracleClient.command("KEYS", "*").elements).compactMap(\.bytes)
+            let size = try ourClient.command("DBSIZE")
+            #expect(size == .integer(Int64(keys.count)), "database \(database)")
+            for key in keys {
+                let commands = [["GET"], ["PTTL"], ["OBJECT", "ENCODING"]].map { words in
+                    words.map { Array($0.utf8) } + [key]
+                }
+                for complaint in try compare(commands) { Issue.record("database \(database): \(complaint.text)") }
+            }
+        }
+    }
+}

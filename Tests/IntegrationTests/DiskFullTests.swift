@@ -1,0 +1,103 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import CodisTesting
+import Foundation
+import Testing
+
+@Suite("Disk full", .enabled(if: LoopVolume.isPossible, "mounting a small file system needs root"), .serialized)
+struct DiskFullTests {
+    @Test("writes are refused, reads go on, deleting makes room, and nothing is lost")
+    func deletingMakesRoom() throws {
+        let volume = try LoopVolume(megabytes: 512)
+        let server = try TestServer(configuration: ["appendonly yes"], directory: volume.path)
+        let client = try server.connect(timeoutSeconds: 60)
+        var written = try writeUntilRefused(client, prefix: "a")
+        try expect(written, client)
+
+        // Everything that reads goes on, and so does deleting.
+        #expect(try client.command("PING").isError == false || client.command("GET", "a:0").isError == false)
+        #expect(try client.command("DBSIZE") == .integer(Int64(written)))
+        for number in written / 2..<written { client.enqueue("DEL", "a:\(number)") }
+        try client.flush()
+        for _ in written / 2..<written { #expect(try client.receive() == .integer(1)) }
+        written /= 2
+        #expect(waitUntil(timeoutSeconds: 60) { (try? client.command("SET", "again", "1")) == .ok })
+        #expect(try client.command([Array("SET".utf8), Array("large".utf8), Self.value]) == .ok)
+        try expect(written, client)
+
+        try server.restart()
+        let after = try server.connect(timeoutSeconds: 60)
+        try expect(written, after)
+        #expect(try after.command("GET", "again") == .bulk("1"))
+        #expect(try after.command("DBSIZE") == .integer(Int64(written + 2)))
+        try server.stop()
+    }
+
+    @Test("a server killed on a full disk comes back with everything acknowledged")
+    func killedWhileFull() throws {
+        let volume = try LoopVolume(megabytes: 512)
+        let server = try TestServer(configuration: ["appendonly yes"], directory: volume.path)
+        let written = try writeUntilRefused(try server.connect(timeoutSeconds: 60), prefix: "a")
+        try server.killAndRestart()
+        let client = try server.connect(timeoutSeconds: 60)
+        try expect(written, client)
+        #expect(try client.command("FLUSHALL") == .ok)
+        #expect(waitUntil(timeoutSeconds: 60) { (try? client.command("SET", "again", "1")) == .ok })
+        try server.stop()
+    }
+
+    @Test("space taken and given back by somebody else is noticed by itself")
+    func strangerMakesRoom() throws {
+        let volume = try LoopVolume(megabytes: 512)
+        let server = try TestServer(configuration: ["appendonly yes"], directory: volume.path)
+        let client = try server.connect(timeoutSeconds: 60)
+        #expect(try client.command("SET", "before", "1") == .ok)
+        try volume.fill()
+        let written = try writeUntilRefused(client, prefix: "a")
+        #expect(try client.command("GET", "before") == .bulk("1"))
+        try volume.empty()
+        #expect(waitUntil(timeoutSeconds: 60) { (try? client.command("SET", "after", "1")) == .ok })
+        try expect(written, client)
+        try server.killAndRestart()
+        let after = try server.connect(timeoutSeconds: 60)
+        try expect(written, after)
+        #expect(try after.command("GET", "after") == .bulk("1"))
+        try server.stop()
+    }
+
+    private static let value = filledBytes(UInt8(ascii: "v"), count: 50_000)
+
+    /// Sets one numbered key after the other until an error comes; returns how many were accepted before it.
+    private func writeUntilRefused(_ client: TestClient, prefix: String) throws -> Int {
+        let batch = 50
+        for start in stride(from: 0, to: 40_000, by: batch) {
+            for number in start..<start + batch {
+                client.enqueue([Array("SET".utf8), Array("\(prefix):\(number)".utf8), Self.value])
+            }
+            try client.flush()
+            let replies = try client.receive(batch)
+            guard let refused = replies.firstIndex(where: { $0 != .ok }) else { continue }
+            let text = try #require(replies[refused].text)
+            #expect(replies[refused].isError && text.hasPrefix("MISCONF"), "\(text)")
+            // Some later ones of the batch may have been accepted; they are taken away to make counting simple.
+            for number in start + refused..<start + batch { client.enqueue("DEL", "\(prefix):\(number)") }
+            try client.flush()
+            for reply in try client.receive(batch - refused) { #expect(!reply.isError, "\(reply)") }
+            return start + refused
+        }
+        Issue.record("the disk never became full")
+        return 40_000
+    }
+
+    private func expect(_ count: Int, _ client: TestClient) throws {
+        for start in stride(from: 0, to: count, by: 100) {
+            for number in start..<min(start + 100, count) { client.enqueue("GET", "a:\(number)") }
+            try client.flush()
+            for number in start..<min(start + 100, count) {
+                let found = try client.receive()
+                try #require(found.bytes.map { sameBytes($0, Self.value) } == true, "a:\(number) is \(found)")
+            }
+        }
+    }
+}

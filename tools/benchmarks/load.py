@@ -1,0 +1,48 @@
+# This file is part of the Codis server in Swift.
+# SPDX-License-Identifier: MIT
+
+"""redis-benchmark as the load, and what it reports."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+
+@dataclass
+class Result:
+    """One run of one test."""
+
+    throughput: float
+    p50: float
+    p99: float
+    p999: float
+    worst: float
+
+
+def arguments(port, test, requests, pipeline, clients, keys, size):
+    return ["redis-benchmark", "-p", str(port), "-t", test, "-n", str(requests), "-P", str(pipeline), "-c", str(clients),
+            "-r", str(keys), "-d", str(size)]
+
+
+def run(port, test, requests, pipeline=1, clients=50, keys=1_000_000, size=64):
+    """Runs one test to its end."""
+    done = subprocess.run(arguments(port, test, requests, pipeline, clients, keys, size), capture_output=True, text=True)
+    text = done.stdout + done.stderr
+    if done.returncode != 0 or "rror" in text:
+        raise SystemExit(f"redis-benchmark -t {test} failed:\n{text[-1000:]}")
+    return parse(done.stdout)
+
+
+def start_endless(port, test, pipeline=16, clients=50, keys=1_000_000, size=64):
+    """Starts a test that goes on until it is ended."""
+    words = arguments(port, test, 2_000_000_000, pipeline, clients, keys, size)
+    return subprocess.Popen([*words, "-q"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def parse(text):
+    """The figures of a report; the 99.9th percentile comes from its table of percentiles."""
+    throughput = float(re.search(r"throughput summary: ([\d.]+)", text)[1])
+    summary = re.search(r"avg\s+min\s+p50\s+p95\s+p99\s+max\s+([\d.\s]+)", text)[1].split()
+    rows = re.findall(r"^([\d.]+)% <= ([\d.]+) milliseconds \(cumulative", text, re.MULTILINE)
+    p999 = next((float(latency) for share, latency in rows if float(share) >= 99.9), float(summary[5]))
+    return Result(throughput, float(summary[2]), float(summary[4]), p999, float(summary[5]))
