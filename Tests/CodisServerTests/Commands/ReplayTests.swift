@@ -6,8 +6,8 @@ import Testing
 
 @Suite("What enters the log")
 struct ReplayTests {
-    @Test("whatever commands ran, the effects in the log lead an empty keyspace to the same digest")
-    func sameDigest() throws {
+    @Test("whatever commands ran, the effects in the log lead an empty keyspace to the same values and expiries")
+    func sameContents() throws {
         for _ in 0..<8 {
             let seed = SeededGenerator().seed
             var commands = RandomCommands(seed: seed)
@@ -16,18 +16,11 @@ struct ReplayTests {
                 if let milliseconds = commands.pause() { first.advance(milliseconds: milliseconds) }
                 first.run(commands.next(now: first.now))
             }
-            let second = try CommandHarness()
-            second.replay(first.effects)
+            let second = try CommandHarness(replaying: first.effects)
+            second.now = first.now
             #expect(first("DEBUG DIGEST") == second("DEBUG DIGEST"), "seed \(seed)")
-            for database in 0..<3 {
-                for key in RandomCommands.keys {
-                    first("SELECT \(database)")
-                    second("SELECT \(database)")
-                    let expiry = first("PTTL \(key)")
-                    second.now = first.now
-                    #expect(second("PTTL \(key)") == expiry, "seed \(seed), database \(database), key \(key)")
-                }
-            }
+            #expect(!first.contents.isEmpty)
+            #expect(first.contents == second.contents, "seed \(seed)")
         }
     }
 
@@ -74,7 +67,7 @@ struct ReplayTests {
                 word.hasPrefix("@") ? String(now + (Int64(word.dropFirst()) ?? 0)) : String(word)
             }.joined(separator: " ")
         }
-        #expect(server.effectLines.filter { !$0.hasPrefix("SELECT") } == wanted)
+        #expect(try server.effectLines.filter { !$0.hasPrefix("SELECT") } == wanted)
     }
 
     @Test("a key that expires enters as DEL when a command meets it")
@@ -83,7 +76,7 @@ struct ReplayTests {
         server("PSETEX k 5 v")
         server.advance(milliseconds: 6)
         server("GET k")
-        #expect(server.effectLines.last == "DEL k")
+        #expect(try server.effectLines.last == "DEL k")
     }
 }
 
