@@ -48,7 +48,7 @@ let package = Package(
         .target(name: "CodisTesting", dependencies: ["Bytes", "Keyspace"], swiftSettings: settings),
 
         .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: settings),
-        .testTarget(name: "LMDBTests", dependencies: ["Bytes", "LMDB"], swiftSettings: settings),
+        .testTarget(name: "LMDBTests", dependencies: ["Bytes", "CodisTesting", "LMDB"], swiftSettings: settings),
         .testTarget(name: "SlotHashTests", dependencies: ["Bytes", "SlotHash"], swiftSettings: settings),
         .testTarget(name: "RESPTests", dependencies: ["Bytes", "RESP", nioCore], swiftSettings: settings),
         .testTarget(name: "CommandLogTests", dependencies: ["Bytes", "CommandLog"], swiftSettings: settings),

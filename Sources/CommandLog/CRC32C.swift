@@ -31,8 +31,8 @@ struct CRC32C {
     /// What `add` computes where the processor does not help.
     static func addWithTable(_ bytes: UnsafeRawBufferPointer, to state: UInt32) -> UInt32 {
         var state = state
-        for unsafebyte in unsafe bytes {
-            state = table[Int((state ^ UInt32(byte)) & 0xFF)] ^ (state >> 8)
+        for index in 0..<bytes.count {
+            state = unsafe table[Int((state ^ UInt32(bytes[index])) & 0xFF)] ^ (state >> 8)
         }
         return state
     }

@@ -284,9 +284,10 @@ public final class CommandLog {
             return .diskFull(path: directory)
         }
         // A whole segment if there is room, else just what is needed: a nearly full disk should still do its best.
-        let least = (bytes + 0xFFFF) & ~0xFFFF
+        let whole = max(segmentBytes, bytes)
+        let least = min(whole, (bytes + 0xFFFF) & ~0xFFFF)
         var failure: CommandLogError?
-        for capacity in Set([max(segmentBytes, bytes), least]).sorted(by: >) {
+        for capacity in least < whole ? [whole, least] : [whole] {
             do throws(CommandLogError) {
                 if var segment = spare.segment {
                     try segment.extend(to: capacity)
@@ -404,8 +405,9 @@ public final class CommandLog {
         return true
     }
 
-    /// Syncs what was written and closes the log; what is pending is dropped. Calling it again does nothing.
+    /// Syncs what was written and closes the log; what is pending is dropped.
     ///
+    /// Calling it again does nothing.
     /// Waits for what the log's own thread has to do. Throws the failure of the log, closed all the same.
     public func shutdown() throws(CommandLogError) {
         guard !isClosed else { return }

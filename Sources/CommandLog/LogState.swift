@@ -51,7 +51,7 @@ final class LogState: Sendable {
         hasFailed.store(true, ordering: .releasing)
     }
 
-    /// Syncs all that was written before the call; `endOffset` is where that ended. Any thread.
+    /// Syncs all that was written before the call, whose end `endOffset` is; for any thread.
     ///
     /// Full segments come before the current one, and names before what they name counts. A failure is for good:
     /// after a failed sync the system may drop the unwritten pages and report success the next time.

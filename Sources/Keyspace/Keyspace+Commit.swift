@@ -69,7 +69,7 @@ extension Keyspace {
             let memory = unsafe try transaction.reserve(StoredState.key, count: StoredState.length, in: metaTable)
             var writer = unsafe RowWriter(memory)
             state.write(to: &writer)
-            for slot in 0..<1024 { cursors[slot] = nil }
+            closeCursor()
             try transaction.commit()
             hasUncommittedChanges = false
             reclaimWaitsForCommit = false
@@ -168,7 +168,7 @@ extension Keyspace {
 
     /// Ends the use of the keyspace; what was not committed is lost, as far as this object knows of it.
     public func close() {
-        for slot in 0..<1024 { cursors[slot] = nil }
+        closeCursor()
         transaction.abort()
         durablePin?.abort()
         pendingPin?.abort()

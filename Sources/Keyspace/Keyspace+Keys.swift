@@ -17,7 +17,7 @@ extension Keyspace {
         let slot = target.slot
         // A look-up first: to delete nothing is no change.
         do throws(LMDBError) {
-            guard try cursor(slot).find(target.view) != nil else { return false }
+            guard try transaction.get(target.view, in: slotTables[slot]) != nil else { return false }
         } catch {
             throw KeyspaceError(error, while: "reading the keyspace")
         }

@@ -39,7 +39,7 @@ extension Keyspace {
     /// The row under `target`, if there is one, as a record.
     @inline(__always)
     func findTarget() throws(LMDBError) -> (record: Record, rowLength: Int)? {
-        guard let row = try cursor(target.slot).find(target.view) else { return nil }
+        guard let row = try newCursor(target.slot).find(target.view) else { return nil }
         guard let record = Record(row) else { throw .corrupted }
         return (record, row.count)
     }

@@ -232,7 +232,7 @@ extension Keyspace {
         entry.database = Int(databaseOfSpace[Int(space)])
         if entry.database >= 0 {
             let slot = Int(rowKey.bigEndian(UInt32.self, at: 2) & 1023)
-            if let value = try self.cursor(slot).find(rowKey), let record = Record(value) {
+            if let value = try transaction.get(rowKey, in: slotTables[slot]), let record = Record(value) {
                 entry.key = redisKey(rowKey: rowKey, record)
             }
         }

@@ -42,8 +42,9 @@ public final class Keyspace {
     let reclaimTable: Table
     let countsTable: Table
 
-    /// A cursor on each slot table that the open transaction has used.
-    var cursors: [Cursor?]
+    /// The cursor in use, and the slot whose table it is on.
+    var openCursor: Cursor?
+    var openCursorSlot = 0
 
     var state: StoredState
     /// The database of each space in use, or -1.
@@ -100,7 +101,6 @@ public final class Keyspace {
         reclaimTable = opened.reclaimTable
         countsTable = opened.countsTable
         state = opened.state
-        cursors = Array(repeating: nil, count: 1024)
         databaseOfSpace = Array(repeating: -1, count: Int(RowKeyLayout.spaceLimit))
         counts = (0..<256).map { _ in DatabaseCounts.empty }
         access = AccessClock()
@@ -149,7 +149,7 @@ public final class Keyspace {
     public func find(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
         do throws(LMDBError) {
-            guard let row = try cursor(target.slot).find(target.view) else { return nil }
+            guard let row = try transaction.get(target.view, in: slotTables[target.slot]) else { return nil }
             if let record = Record(row) { return record }
             fail(.failed("a row of the keyspace is damaged"))
         } catch {
@@ -163,12 +163,29 @@ public final class Keyspace {
         target.set(key, space: state.spaces[database], hashKey: state.hashKey)
     }
 
+    /// A cursor on the slot's table: the one in use if it is that table's, else a new one.
+    ///
+    /// One is kept at a time. A cursor that stands somewhere first compares with the page that it stands on, which
+    /// costs two cache misses and is nearly never the right page, so a change begins with a new one.
     @inline(__always)
     func cursor(_ slot: Int) throws(LMDBError) -> Cursor {
-        if let cursor = cursors[slot] { return cursor }
+        if let openCursor, openCursorSlot == slot { return openCursor }
+        return try newCursor(slot)
+    }
+
+    @inline(__always)
+    func newCursor(_ slot: Int) throws(LMDBError) -> Cursor {
+        closeCursor()
         let cursor = try transaction.cursor(slotTables[slot])
-        cursors[slot] = cursor
+        openCursor = cursor
+        openCursorSlot = slot
         return cursor
+    }
+
+    @inline(__always)
+    func closeCursor() {
+        openCursor?.close()
+        openCursor = nil
     }
 
     func fail(_ error: KeyspaceError) {
