@@ -47,6 +47,12 @@ struct Clock {
         return monotonicNanoseconds - before
     }
 
+    /// Makes it `milliseconds` since 1970, for tests.
+    mutating func set(milliseconds: Int64) {
+        sinceEpochNanoseconds = milliseconds * 1_000_000 - monotonicNanoseconds
+        self.milliseconds = milliseconds
+    }
+
     @inline(__always)
     private mutating func advance(to monotonic: Int64) {
         monotonicNanoseconds = monotonic

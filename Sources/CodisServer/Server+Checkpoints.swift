@@ -41,6 +41,9 @@ struct CheckpointState {
     var lastWasGood = true
     var lastDurationSeconds: Int64 = -1
     var completed = 0
+    /// Whether BGSAVE, or BGREWRITEAOF, waits for one.
+    var isAskedFor = false
+    var isRewriteAskedFor = false
 }
 
 /// Checkpoints: the tree is committed for a place in the log, and made durable by another thread.

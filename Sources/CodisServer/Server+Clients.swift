@@ -24,8 +24,7 @@ extension Server {
             identifier: nextSessionIdentifier,
             context: context,
             address: isUnixSocket ? "\(config.unixSocket ?? ""):0" : Server.text(of: channel.remoteAddress),
-            isUnixSocket: isUnixSocket,
-            fileDescriptor: fileDescriptor(of: channel)
+            isUnixSocket: isUnixSocket
         )
         nextSessionIdentifier += 1
         sessions[session.identifier] = session
@@ -41,14 +40,6 @@ extension Server {
             configurationChanged()
         }
         log.verbose("Client closed connection \(session.address)")
-    }
-
-    private func fileDescriptor(of channel: any Channel) -> Int {
-        // The provider runs its closure at once on the loop.
-        nonisolated(unsafe) var descriptor = -1
-        if let provider = channel as? any SocketOptionProvider { _ = provider }
-        _ = unsafe descriptor
-        return unsafe descriptor
     }
 
     /// `address:port`, with brackets around an IPv6 address.

@@ -3,6 +3,7 @@
 
 internal import Bytes
 internal import Keyspace
+internal import NIOCore
 internal import RESP
 
 /// What may stand between a command and its running; while there is nothing, one test passes them all.

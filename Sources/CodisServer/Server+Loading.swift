@@ -4,6 +4,7 @@
 internal import Bytes
 internal import CommandLog
 internal import Keyspace
+internal import NIOCore
 internal import RESP
 
 /// The start: what the log holds beyond the keyspace is done again.
@@ -30,8 +31,8 @@ extension Server {
         if start.identity.isEmpty {
             checkpoints.identity = Array((commandLog.identity.description + HexDigits.random(count: 8)).utf8)
         }
-        if commandLog.recovery.cutBytes > 0 {
-            log.warning("The end of the log was torn: \(commandLog.recovery.cutBytes) bytes of an unfinished write were cut off.")
+        if commandLog.recovery.droppedBytes > 0 {
+            log.warning("The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write were cut off.")
         }
         effects.begin(commandLog, database: replay.database)
         checkpoints.lastOffset = start.offset
@@ -62,6 +63,8 @@ final class LogReplay {
     private let session: Session
     private let call: CommandCall
     private var decoder = RESPRequestDecoder()
+    /// The commands under their own names, whatever clients call them.
+    private let commands = CommandTable()
     private let select: Command?
     /// How many commands were done.
     private(set) var commandCount = 0
@@ -75,8 +78,7 @@ final class LogReplay {
         call = CommandCall(effects: server.effects)
         database = position.database
         session.database = max(0, position.database)
-        // Under its own name, whatever clients call it.
-        select = server.commands.rows.first { $0.name == "select" }
+        select = commands.find("select")
     }
 
     /// Does the commands in `payload`, whose first byte has stream offset `offset`.
@@ -104,7 +106,7 @@ final class LogReplay {
 
     private func run(at offset: UInt64) throws {
         let name = call.arguments[0]
-        guard let command = server.commands.row(named: name), command.arity.accepts(call.arguments.count) else {
+        guard let command = commands.find(name), command.arity.accepts(call.arguments.count) else {
             throw LogReplayError(description: "the log holds an unknown command at offset \(offset)")
         }
         server.run(command, call)

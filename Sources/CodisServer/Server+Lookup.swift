@@ -4,20 +4,6 @@
 internal import Bytes
 internal import Keyspace
 
-/// The kinds of keyspace events, as `notify-keyspace-events` names them.
-struct KeyspaceEventKind: OptionSet, Sendable {
-    let rawValue: UInt16
-
-    static let generic = KeyspaceEventKind(rawValue: 1 << 0)
-    static let string = KeyspaceEventKind(rawValue: 1 << 1)
-    static let list = KeyspaceEventKind(rawValue: 1 << 2)
-    static let set = KeyspaceEventKind(rawValue: 1 << 3)
-    static let hash = KeyspaceEventKind(rawValue: 1 << 4)
-    static let sortedSet = KeyspaceEventKind(rawValue: 1 << 5)
-    static let expired = KeyspaceEventKind(rawValue: 1 << 6)
-    static let evicted = KeyspaceEventKind(rawValue: 1 << 7)
-}
-
 /// How commands look keys up: what has expired is gone, whether it was deleted yet or not.
 extension Server {
     /// The record of `key` for a command that reads; counted as a hit or a miss.
@@ -64,6 +50,6 @@ extension Server {
 
     /// Tells who listens that `event` happened to `key`; nobody does yet.
     @inline(__always)
-    func notify(_ kind: KeyspaceEventKind, _ event: StaticString, _ key: ByteView, _ call: CommandCall) {
+    func notify(_ kind: KeyspaceEvents, _ event: StaticString, _ key: ByteView, _ call: CommandCall) {
     }
 }

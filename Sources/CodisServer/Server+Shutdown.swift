@@ -3,6 +3,7 @@
 
 internal import CommandLog
 internal import Glibc
+internal import Keyspace
 internal import NIOCore
 
 /// What the end of the server needs to know.

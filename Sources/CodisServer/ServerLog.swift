@@ -70,13 +70,15 @@ struct ServerLog: Sendable {
     /// The line for a message, with its line end.
     static func line(_ message: String, level: LogLevel, processID: Int32, now: timeval) -> String {
         var seconds = now.tv_sec
-        var parts = tm()
+        var parts = unsafe tm()
         unsafe localtime_r(&seconds, &parts)
-        let day = padded(Int(parts.tm_mday), 2)
-        let time = "\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
+        let (hour, minute, second) = unsafe (Int(parts.tm_hour), Int(parts.tm_min), Int(parts.tm_sec))
+        let day = unsafe padded(Int(parts.tm_mday), 2)
+        let month = unsafe months[Int(parts.tm_mon)]
+        let time = "\(padded(hour, 2)):\(padded(minute, 2)):\(padded(second, 2))"
         let milliseconds = padded(Int(now.tv_usec) / 1000, 3)
         let cut = String(decoding: message.utf8.prefix(longestMessage), as: UTF8.self)
-        return "[\(processID)] \(day) \(months[Int(parts.tm_mon)]) \(time).\(milliseconds) \(level.mark) \(cut)\n"
+        return "[\(processID)] \(day) \(month) \(time).\(milliseconds) \(level.mark) \(cut)\n"
     }
 
     private static func padded(_ number: Int, _ width: Int) -> String {
@@ -102,8 +104,8 @@ struct ServerLog: Sendable {
         let datagram = Array("<\(facility.code | level.syslogSeverity)>\(syslogIdent)[\(getpid())]: \(message)".utf8)
         _ = unsafe withUnsafePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
-                unsafe sendto(descriptor, datagram, datagram.count, Int32(MSG_DONTWAIT.rawValue), address,
-                    socklen_t(MemoryLayout<sockaddr_un>.size))
+                let length = socklen_t(MemoryLayout<sockaddr_un>.size)
+                return unsafe sendto(descriptor, datagram, datagram.count, Int32(MSG_DONTWAIT), address, length)
             }
         }
     }

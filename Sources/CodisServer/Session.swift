@@ -7,8 +7,9 @@ internal import RESP
 
 /// A client as the server knows it: its connection, what it has sent and not been answered yet, and its state.
 ///
-/// A session without a connection is virtual: it stands for the log while that is replayed.
-final class Session {
+/// A session without a connection is virtual: it stands for the log while that is replayed. Like all of the server it
+/// belongs to the event loop; it is Sendable for the sake of closures that run there.
+final class Session: @unchecked Sendable {
     /// Distinguishes sessions for ever; later ones have greater numbers.
     let identifier: Int
     unowned(unsafe) private let serverReference: Server
@@ -19,7 +20,8 @@ final class Session {
     /// Where the client is: `address:port`, `[address]:port`, or the path of the unix socket and `:0`.
     let address: String
     let isUnixSocket: Bool
-    let fileDescriptor: Int
+    /// NIO does not tell which descriptor a connection has.
+    let fileDescriptor = -1
     let createdAtMilliseconds: Int64
     var lastInteractionMilliseconds: Int64
     var name: [UInt8] = []
@@ -61,15 +63,13 @@ final class Session {
         identifier: Int,
         context: ChannelHandlerContext?,
         address: String,
-        isUnixSocket: Bool = false,
-        fileDescriptor: Int = -1
+        isUnixSocket: Bool = false
     ) {
         self.identifier = identifier
         unsafe serverReference = server
         self.context = context
         self.address = address
         self.isUnixSocket = isUnixSocket
-        self.fileDescriptor = fileDescriptor
         createdAtMilliseconds = server.clock.milliseconds
         lastInteractionMilliseconds = server.clock.milliseconds
         isAuthenticated = context == nil

@@ -16,13 +16,13 @@ enum Signals {
         // Made before a handler may need them.
         _ = shutdownSignal.load(ordering: .relaxed)
         _ = interrupts.load(ordering: .relaxed)
-        _ = unsafe signal(SIGHUP, SIG_IGN)
-        _ = unsafe signal(SIGPIPE, SIG_IGN)
+        _ = signal(SIGHUP, SIG_IGN)
+        _ = signal(SIGPIPE, SIG_IGN)
         for number in [SIGTERM, SIGINT] {
-            _ = unsafe signal(number) { number in
+            _ = signal(number) { number in
                 if number == SIGINT, Signals.interrupts.add(1, ordering: .relaxed).oldValue > 0 {
                     Signals.say("You insist... exiting now.\n")
-                    unsafe _exit(1)
+                    _exit(1)
                 }
                 Signals.shutdownSignal.store(number, ordering: .relaxed)
             }
@@ -56,7 +56,7 @@ enum CrashReport {
 
     static func install() {
         for number in [SIGSEGV, SIGBUS, SIGFPE, SIGILL] {
-            _ = unsafe signal(number) { number in CrashReport.report(number) }
+            _ = signal(number) { number in CrashReport.report(number) }
         }
     }
 
@@ -75,7 +75,7 @@ enum CrashReport {
         say(descriptor, "Everything that was acknowledged is in the log and is found again at the next start.\n")
         say(descriptor, "=== REDIS BUG REPORT END. ===\n")
         // The default action ends the process, with a core file where the system wants one.
-        _ = unsafe signal(number, SIG_DFL)
+        _ = signal(number, SIG_DFL)
         raise(number)
     }
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Bytes
+internal import NIOCore
 internal import RESP
 
 /// CLIENT (Redis 2.8: `networking.c`, clientCommand).

@@ -11,7 +11,8 @@ final class CommandTable {
     /// All rows of all families.
     static let families: [[Command]] = [
         StringCommands.table, BitCommands.table, KeyCommands.table, ExpireCommands.table, ScanCommands.table,
-        ObjectCommand.table,
+        ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
+        IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.
@@ -22,7 +23,6 @@ final class CommandTable {
 
     /// Where a name longer than 16 bytes is kept, which only `rename-command` can make.
     private var longNames: [[UInt8]: Int] = [:]
-    private var names: [String: Int] = [:]
 
     private struct Entry {
         var name = Name(low: 0, high: 0, count: -1)
