@@ -268,6 +268,19 @@ public final class CommandLog {
         worker.perform { [state] in state.trim(before: offset) }
     }
 
+    /// Ends the current segment, unless it is empty, so that the next frame begins a new one.
+    ///
+    /// For checkpoints: opening the log at an offset walks the frames before it in its segment, and there are none
+    /// when the segment begins with it; and `trim` then leaves nothing from before.
+    ///
+    /// Throws `diskFull` when there is no room for a new segment (then the current one goes on), or the failure of
+    /// the log.
+    public func beginSegment() throws(CommandLogError) {
+        try checkOpen(for: 0)
+        guard position > SegmentHeader.byteCount else { return }
+        try rotate(frameBytes: FrameHeader.byteCount)
+    }
+
     /// Makes sure that a spare segment of at least this many bytes is ready.
     private func haveSpare(bytes: Int) -> Bool {
         state.spare.withLock { spare in

@@ -148,6 +148,25 @@ struct CommandLogTests {
         try log.shutdown()
     }
 
+    @Test("a segment can be begun early, so that a checkpoint's offset begins one")
+    func beginSegment() throws {
+        let directory = LogDirectory()
+        let (log, _) = try directory.open()
+        try log.beginSegment()
+        #expect(log.segmentCount == 1)
+        try log.write(payload(1, count: 100))
+        try log.append("after")
+        try log.beginSegment()
+        try log.beginSegment()
+        #expect(log.segmentCount == 2)
+        try log.writeFrame()
+        log.trim(before: 100)
+        try waitUntil { log.firstOffset == 100 }
+        try log.shutdown()
+        let (_, replay) = try directory.open(from: 100)
+        #expect(replay.bytes == Array("after".utf8))
+    }
+
     @Test("only what a sync has covered counts as synced")
     func syncedOffset() async throws {
         let directory = LogDirectory()
