@@ -16,6 +16,7 @@ public final class LogReader {
     private var identity: LogIdentity
     private var file: FileDescriptor
     private var position = SegmentHeader.byteCount
+    private var hasReopened = false
 
     /// The frame that `offset` lies in: how many of its payload bytes are still to be read, and its checksum so far.
     private var frameRemaining = 0
@@ -93,7 +94,13 @@ public final class LogReader {
     /// Goes on in the segment that begins at `offset`.
     private func beginSegment() throws(CommandLogError) {
         let path = directory + "/" + SegmentHeader.fileName(firstOffset: offset)
-        guard path != file.path else { throw damage("no frame where one was written") }
+        if path == file.path {
+            // An empty segment may have been replaced by a larger one since it was opened.
+            guard position == SegmentHeader.byteCount, !hasReopened else {
+                throw damage("no frame where one was written")
+            }
+            hasReopened = true
+        }
         do throws(CommandLogError) {
             file = try FileDescriptor(path, O_RDONLY)
         } catch {
@@ -113,6 +120,7 @@ public final class LogReader {
         let header = ByteView.with(buffer) { FrameHeader($0, at: start) }
         if header.payloadBytes == 0 { return false }
         guard header.offset == offset else { throw damage("a frame of another offset") }
+        hasReopened = false
         frameStart = position
         frameRemaining = header.payloadBytes
         frameChecksum = header.checksum

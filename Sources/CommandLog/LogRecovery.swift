@@ -200,7 +200,8 @@ struct LogRecovery {
         try file.syncAll()
         try directoryFile.syncAll()
         summaries[lastIndex].fileBytes = size
-        let last = SegmentFile(file: file, path: path, firstOffset: segments[lastIndex].nameOffset, capacity: size)
+        guard case .header(let header) = segments[lastIndex].header else { throw .notASegment(path: path) }
+        let last = SegmentFile(file: file, path: path, header: header, capacity: size)
         return (last, summaries)
     }
 }

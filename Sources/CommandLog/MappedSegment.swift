@@ -106,12 +106,11 @@ final class MappedSegment {
         var next = position
         while next < bytes.count, let data = file.nextData(from: next) {
             let end = min(file.nextHole(from: data, size: bytes.count), bytes.count)
-            // A frame whose length begins with zero bytes may begin in what looks like a hole.
-            var current = max(next, data - 3)
+            var current = max(next, data)
             while current < end {
                 if skipZeros(from: &current, to: end) { continue }
                 if bytes[current] != 0 { remains.end = max(remains.end ?? 0, current + 1) }
-                guard let (header, payload) = laterFrame(at: current, from: position, offset, identity) else {
+                guard let (header, payload) = laterFrame(at: current, end: end, from: position, offset, identity) else {
                     current += 1
                     continue
                 }
@@ -137,15 +136,18 @@ final class MappedSegment {
 
     private func laterFrame(
         at position: Int,
+        end: Int,
         from start: Int,
         _ offset: UInt64,
         _ identity: LogIdentity
     ) -> (FrameHeader, ByteView)? {
-        guard bytes.count - position >= FrameHeader.byteCount else { return nil }
+        // What was written is nowhere a hole, so a frame does not reach into one. Reading there would make the system
+        // put pages in the hole, which then passes for data: each opening would read the whole file.
+        guard end - position >= FrameHeader.byteCount else { return nil }
         let header = FrameHeader(bytes, at: position)
         // Cheap conditions first: bytes that are no frame hardly ever meet the one about the offset.
         guard header.offset > offset, header.offset - offset <= UInt64(position - start),
-            header.syncedOffset <= header.offset,
+            header.syncedOffset <= header.offset, header.payloadBytes <= end - position - FrameHeader.byteCount,
             case .frame(_, let payload) = frame(at: position, offset: header.offset, identity: identity)
         else { return nil }
         return (header, payload)

@@ -14,14 +14,16 @@ final class SegmentFile: Sendable {
     let file: FileDescriptor
     /// The name of the file once it is part of the log.
     let path: String
-    let firstOffset: UInt64
+    let header: SegmentHeader
     /// The size of the file.
     let capacity: Int
 
-    init(file: FileDescriptor, path: String, firstOffset: UInt64, capacity: Int) {
+    var firstOffset: UInt64 { header.firstOffset }
+
+    init(file: FileDescriptor, path: String, header: SegmentHeader, capacity: Int) {
         self.file = file
         self.path = path
-        self.firstOffset = firstOffset
+        self.header = header
         self.capacity = capacity
     }
 }
@@ -60,7 +62,7 @@ struct PreparedSegment: Sendable {
         try file.write(header.encoded, at: 0)
         let path = directory + "/" + SegmentHeader.fileName(firstOffset: header.firstOffset)
         try FileDescriptor.rename(file.path, to: path)
-        return SegmentFile(file: file, path: path, firstOffset: header.firstOffset, capacity: capacity)
+        return SegmentFile(file: file, path: path, header: header, capacity: capacity)
     }
 }
 

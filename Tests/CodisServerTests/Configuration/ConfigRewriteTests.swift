@@ -28,7 +28,6 @@ private func rewritten(_ text: String, _ change: (inout ServerConfig) throws -> 
             $0.backlogLifetimeSeconds = 1_024
             $0.requiredPassword = Array("a\"b".utf8)
             $0.savePoints = [SavePoint(seconds: 900, changes: 1)]
-            $0.outputBufferLimits.pubsub.hardBytes = 0
         }
         #expect(
             once == """
@@ -38,7 +37,6 @@ private func rewritten(_ text: String, _ change: (inout ServerConfig) throws -> 
                 repl-backlog-ttl 1kb
                 requirepass "a\\"b"
                 maxmemory 100mb
-                client-output-buffer-limit pubsub 0 8mb 60
 
                 """
         )
