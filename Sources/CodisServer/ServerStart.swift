@@ -184,6 +184,7 @@ final class ServerStart: @unchecked Sendable {
         var bootstrap = ServerBootstrap(group: server.loop)
             .serverChannelOption(.backlog, value: Int32(clamping: config.tcpBacklog))
             .serverChannelOption(.maxMessagesPerRead, value: 64)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 8 << 10, high: 16 << 10))
             .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 16_384, maximum: 65_536))
             .childChannelInitializer { channel in

@@ -235,6 +235,13 @@ final class Session: @unchecked Sendable {
         }
     }
 
+    /// Hears that the client sends no more.
+    func inputClosed() {
+        guard context != nil, !closesAfterReply else { return }
+        closesAfterReply = true
+        server.touch(self)
+    }
+
     /// Closes the connection at once; what was not sent is lost.
     func closeNow() {
         closesAfterReply = true

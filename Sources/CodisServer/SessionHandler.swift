@@ -32,6 +32,12 @@ final class SessionHandler: ChannelInboundHandler {
         session?.receive(&buffer)
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // The client sends no more. What it has sent is answered before the connection is closed.
+        if let event = event as? ChannelEvent, event == .inputClosed { session?.inputClosed() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     func channelInactive(context: ChannelHandlerContext) {
         guard let session else { return }
         self.session = nil
