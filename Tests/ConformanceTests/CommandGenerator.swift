@@ -44,7 +44,7 @@ struct CommandGenerator {
         case 5:
             return Array(random.pick(["3.0e3", "1.5", "-0.25", "nan", "inf", "1e400", "abc", " 1", "1 ", "-"]).utf8)
         case 6: return [UInt8(ascii: "x")] + (0..<random.number(1...40)).map { _ in UInt8(random.number(0...255)) }
-        case 7: return filledBytes(UInt8(random.number(1...255)), count: random.number(1...9_000))
+        case 7: return filledBytes(UInt8(random.number(128...255)), count: random.number(1...9_000))
         default: return Array("value \(random.number(0...1_000_000))".utf8)
         }
     }
