@@ -107,7 +107,7 @@ public final class CommandLog {
             syncedOffset: offset,
             previousFirstOffset: SegmentHeader.none
         )
-        let first = try PreparedSegment(directory: directory, capacity: options.segmentBytes)
+        let first = try PreparedSegment(directory: directory, capacity: options.segmentBytes, syncing: false)
             .begin(directory: directory, header: header)
         try first.file.syncAll()
         try directoryFile.syncAll()
@@ -294,7 +294,8 @@ public final class CommandLog {
         _ spare: inout LogState.Spare,
         bytes: Int,
         _ segmentBytes: Int,
-        _ directory: String
+        _ directory: String,
+        syncing: Bool = false
     ) -> CommandLogError? {
         let now = ContinuousClock.now
         if let refused = spare.refused, refused.bytes <= bytes, now - refused.at < .milliseconds(100) {
@@ -310,7 +311,7 @@ public final class CommandLog {
                     try segment.extend(to: capacity)
                     spare.segment = segment
                 } else {
-                    spare.segment = try PreparedSegment(directory: directory, capacity: capacity)
+                    spare.segment = try PreparedSegment(directory: directory, capacity: capacity, syncing: syncing)
                 }
                 spare.refused = nil
                 return nil
@@ -329,7 +330,7 @@ public final class CommandLog {
             state.spare.withLock { spare in
                 guard spare.segment == nil else { return }
                 // No room is found out, and told, when it is needed.
-                _ = Self.makeSpare(&spare, bytes: segmentBytes, segmentBytes, directory)
+                _ = Self.makeSpare(&spare, bytes: segmentBytes, segmentBytes, directory, syncing: true)
             }
         }
     }

@@ -33,15 +33,17 @@ struct PreparedSegment: Sendable {
     let file: FileDescriptor
     private(set) var capacity: Int
 
-    /// Makes the file `next.tmp` of `capacity` bytes, on the disk; throws `diskFull` and leaves nothing if there is no room.
-    init(directory: String, capacity: Int) throws(CommandLogError) {
+    /// Makes the file `next.tmp` of `capacity` bytes; throws `diskFull` and leaves nothing if there is no room.
+    ///
+    /// With `syncing` it is on the disk then, which need not be done with the first frames any more. That may take
+    /// long, so it is for the log's own thread.
+    init(directory: String, capacity: Int, syncing: Bool) throws(CommandLogError) {
         let path = directory + "/" + SegmentFile.preparedName
         file = try FileDescriptor(path, O_RDWR | O_CREAT | O_TRUNC)
         self.capacity = capacity
         do throws(CommandLogError) {
             try file.allocate(size: capacity)
-            // What is synced here need not be synced with the first frames.
-            try file.syncAll()
+            if syncing { try file.syncAll() }
         } catch {
             try FileDescriptor.remove(path)
             throw error
