@@ -126,7 +126,9 @@ extension Server {
 
     /// Brings the running checkpoint a step further: the log first, then the tree.
     func advanceCheckpoint() {
-        guard let checkpoint = checkpoints.running, checkpoints.thread == nil, let commandLog = effects.log else { return }
+        guard let checkpoint = checkpoints.running, checkpoints.thread == nil, let commandLog = effects.log else {
+            return
+        }
         if commandLog.failure != nil { return checkpointEnded(checkpoint, "the log cannot be synced") }
         if commandLog.syncedOffset < checkpoint.position.offset {
             // While another sync is under way this does nothing; the end of that one, or the cron, comes back here.
@@ -258,6 +260,7 @@ extension Server {
         } catch {
             // The end of the tick sees that the keyspace has failed.
         }
+        noteLatency("reclaim-step", nanoseconds: spent)
         if keyspace.failure != nil || keyspace.commitIsDue { needsTickEnd() }
     }
 }

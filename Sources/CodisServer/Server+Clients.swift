@@ -27,6 +27,7 @@ extension Server {
             isUnixSocket: isUnixSocket
         )
         nextSessionIdentifier += 1
+        session.isHeld = pausedUntilMilliseconds > clock.milliseconds
         sessions[session.identifier] = session
         log.verbose("Accepted \(session.address)")
         return session
@@ -66,7 +67,9 @@ extension Server {
     }
 
     private func closeForOutput(_ session: Session) {
-        log.warning("Client \(description(of: session)) scheduled to be closed ASAP for overcoming of output buffer limits.")
+        log.warning(
+            "Client \(description(of: session)) scheduled to be closed ASAP for overcoming of output buffer limits."
+        )
         // Later than now: the session may be the one whose command runs.
         loop.execute { session.closeNow() }
     }

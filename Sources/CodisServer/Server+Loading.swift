@@ -32,7 +32,9 @@ extension Server {
             checkpoints.identity = Array((commandLog.identity.description + HexDigits.random(count: 8)).utf8)
         }
         if commandLog.recovery.droppedBytes > 0 {
-            log.warning("The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write were cut off.")
+            log.warning(
+                "The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write were cut off."
+            )
         }
         effects.begin(commandLog, database: replay.database)
         checkpoints.lastOffset = start.offset

@@ -180,13 +180,16 @@ final class ServerStart: @unchecked Sendable {
         }
     }
 
+    /// Each connection has a buffer of its own to receive into, so it begins small.
+    private let receiveBuffers = AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 4096, maximum: 65_536)
+
     private func accept(_ listener: Listener, _ server: Server) {
         var bootstrap = ServerBootstrap(group: server.loop)
             .serverChannelOption(.backlog, value: Int32(clamping: config.tcpBacklog))
             .serverChannelOption(.maxMessagesPerRead, value: 64)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(.writeBufferWaterMark, value: .init(low: 8 << 10, high: 16 << 10))
-            .childChannelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 16_384, maximum: 65_536))
+            .childChannelOption(.recvAllocator, value: receiveBuffers)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if !listener.isUnixSocket { KeepAlive.set(channel, seconds: server.config.tcpKeepaliveSeconds) }
@@ -238,7 +241,10 @@ enum KeepAlive {
         try? options.setOption(.socketOption(.so_keepalive), value: 1)
         let times = [(TCP_KEEPIDLE, seconds), (TCP_KEEPINTVL, max(1, seconds / 3)), (TCP_KEEPCNT, 3)]
         for (name, value) in times {
-            try? options.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: name)), value: ChannelOptions.Types.SocketOption.Value(value))
+            try? options.setOption(
+                .tcpOption(NIOBSDSocket.Option(rawValue: name)),
+                value: ChannelOptions.Types.SocketOption.Value(value)
+            )
         }
     }
 }

@@ -56,7 +56,7 @@ final class Session: @unchecked Sendable {
     /// What may wait in `rest` at most: 1 GB, as Redis 2.8 has it.
     private static let longestQueryBuffer = 1 << 30
     /// Buffers larger than this are given back when they are empty.
-    private static let largestBufferKept = 1 << 20
+    private static let largestBufferKept = 64 << 10
 
     init(
         _ server: Server,

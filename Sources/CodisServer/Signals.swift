@@ -68,7 +68,8 @@ enum CrashReport {
         say(descriptor, "\n\n=== REDIS BUG REPORT START: Cut & paste starting from here ===\n")
         switch number {
         case SIGSEGV: say(descriptor, "The server crashed by signal 11 (SIGSEGV: memory that it may not use).\n")
-        case SIGBUS: say(descriptor, "The server crashed by signal 7 (SIGBUS: a mapped file could not be read or written).\n")
+        case SIGBUS:
+            say(descriptor, "The server crashed by signal 7 (SIGBUS: a mapped file could not be read or written).\n")
         case SIGFPE: say(descriptor, "The server crashed by signal 8 (SIGFPE: arithmetic).\n")
         default: say(descriptor, "The server crashed by signal 4 (SIGILL: a check of its own failed).\n")
         }

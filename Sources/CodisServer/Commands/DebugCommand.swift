@@ -51,7 +51,9 @@ enum DebugCommand {
             raise(SIGSEGV)
         } else {
             throw .bytes(
-                Array("ERR Unknown DEBUG subcommand or wrong number of arguments for '".utf8) + Array(subcommand) + [0x27]
+                Array("ERR Unknown DEBUG subcommand or wrong number of arguments for '".utf8) + Array(subcommand) + [
+                    0x27
+                ]
             )
         }
     }
@@ -142,7 +144,7 @@ enum DebugCommand {
                 digest.mix(number: UInt32(record.type.rawValue))
                 digest.mix(server.keyspace.bytes(of: record))
                 if record.expireAtMilliseconds != 0 { digest.xor(Array("!!expire!!".utf8)) }
-                whole.xor(digest: digest)
+                whole.xor(digest.bytes)
                 return true
             }
         }

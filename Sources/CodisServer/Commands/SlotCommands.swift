@@ -72,7 +72,9 @@ enum SlotCommands {
         for number in numbers {
             call.reply.writeReplyArrayHeader(2)
             call.reply.writeReplyInteger(number)
-            call.reply.writeReplyInteger(Slot(number).map { server.keyspace.counts(of: $0, in: call.database).keys } ?? 0)
+            call.reply.writeReplyInteger(
+                Slot(number).map { server.keyspace.counts(of: $0, in: call.database).keys } ?? 0
+            )
         }
     }
 

@@ -64,11 +64,6 @@ struct KeyspaceDigest {
         for (index, byte) in SHA1.digest(of: added).enumerated() { bytes[index] ^= byte }
     }
 
-    /// Adds the digest of a part as it is.
-    mutating func xor(digest: KeyspaceDigest) {
-        for index in 0..<20 { bytes[index] ^= digest.bytes[index] }
-    }
-
     /// `S(d ⊕ S(x))`: what is added in an order that counts.
     mutating func mix(_ added: some Collection<UInt8>) {
         xor(added)
