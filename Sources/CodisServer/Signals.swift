@@ -11,7 +11,9 @@ enum Signals {
     /// How often the operator has pressed Ctrl-C.
     private static let interrupts = Atomic<Int32>(0)
 
-    /// Installs the handlers. SIGTERM and SIGINT ask for a shutdown, SIGHUP and SIGPIPE mean nothing.
+    /// Installs the handlers.
+    ///
+    /// SIGTERM and SIGINT ask for a shutdown, SIGHUP and SIGPIPE mean nothing.
     static func install() {
         // Made before a handler may need them.
         _ = shutdownSignal.load(ordering: .relaxed)

@@ -4,7 +4,9 @@
 internal import Bytes
 internal import RESP
 
-/// The commands on the connection itself (Redis 2.8: `redis.c`, `db.c`). QUIT is no row: see `Server.execute`.
+/// The commands on the connection itself (Redis 2.8: `redis.c`, `db.c`).
+///
+/// QUIT is no row: see `Server.execute`.
 enum ConnectionCommands {
     static let table: [Command] = [
         Command(
@@ -33,7 +35,9 @@ enum ConnectionCommands {
         call.reply.writeReplyBulk(call.arguments[1])
     }
 
-    /// `AUTH password`. A wrong one takes back what a right one has given.
+    /// `AUTH password`.
+    ///
+    /// A wrong one takes back what a right one has given.
     static func auth(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard let password = server.config.requiredPassword else {
             throw .message("ERR Client sent AUTH, but no password is set")

@@ -30,12 +30,16 @@ enum ServerCommands {
 
     // MARK: Keys
 
-    /// `DBSIZE` in O(1). Keys that have expired count until they are deleted.
+    /// `DBSIZE` in O(1).
+    ///
+    /// Keys that have expired count until they are deleted.
     static func dbsize(_ server: Server, _ call: CommandCall) throws(CommandError) {
         call.reply.writeReplyInteger(server.keyspace.keyCount(in: call.database))
     }
 
-    /// `FLUSHDB` in O(1). Propagated only if there were keys.
+    /// `FLUSHDB` in O(1).
+    ///
+    /// Propagated only if there were keys.
     static func flushdb(_ server: Server, _ call: CommandCall) throws(CommandError) {
         let count = server.keyspace.keyCount(in: call.database)
         if count > 0 {
@@ -46,7 +50,9 @@ enum ServerCommands {
         call.reply.writeReplyOK()
     }
 
-    /// `FLUSHALL` in O(databases). Propagated always.
+    /// `FLUSHALL` in O(databases).
+    ///
+    /// Propagated always.
     static func flushall(_ server: Server, _ call: CommandCall) throws(CommandError) {
         for database in 0..<server.databaseCount where server.keyspace.keyCount(in: database) > 0 {
             call.dirty += server.keyspace.keyCount(in: database)
