@@ -140,6 +140,7 @@ extension Server {
         let thread = CheckpointThread()
         checkpoints.thread = thread
         backgroundThread.submit { [loop, self] _ in
+            BackgroundPriority.lower()
             do throws(KeyspaceError) {
                 try checkpoint.makeDurable()
                 thread.outcome.withLock { $0 = .durable }

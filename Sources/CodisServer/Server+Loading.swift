@@ -33,7 +33,8 @@ extension Server {
         }
         if commandLog.recovery.droppedBytes > 0 {
             log.warning(
-                "The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write were cut off."
+                "The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write "
+                    + "were cut off."
             )
         }
         effects.begin(commandLog, database: replay.database)

@@ -9,7 +9,7 @@ extension Server {
     /// The record of `key` for a command that reads; counted as a hit or a miss.
     @inline(__always)
     func lookupRead(_ key: ByteView, _ call: CommandCall) -> Record? {
-        if let record = lookupWrite(key, call) {
+        if let record = current(keyspace.find(key, in: call.database), of: key, in: call.database, call) {
             statistics.keyspaceHits += 1
             return record
         }
@@ -26,7 +26,18 @@ extension Server {
     /// The record of `key` in `database` for a command that is about to change it.
     @inline(__always)
     func lookupWrite(_ key: ByteView, in database: Int, _ call: CommandCall) -> Record? {
-        guard let record = keyspace.find(key, in: database) else { return nil }
+        current(keyspace.findForChange(key, in: database), of: key, in: database, call)
+    }
+
+    /// `record` unless it has expired, in which case the key is deleted.
+    @inline(__always)
+    private func current(
+        _ record: Record?,
+        of key: ByteView,
+        in database: Int,
+        _ call: CommandCall
+    ) -> Record? {
+        guard let record else { return nil }
         if record.expireAtMilliseconds != 0, call.now > record.expireAtMilliseconds, expiresKeys {
             expire(key, in: database)
             return nil

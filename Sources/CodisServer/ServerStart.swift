@@ -218,7 +218,8 @@ final class ServerStart: @unchecked Sendable {
     private func printBanner() {
         if config.syslogEnabled {
             log.notice(
-                "Redis \(CodisServerProgram.version) (00000000/0) 64 bit, stand alone mode, port \(config.port), pid \(getpid()) ready to start."
+                "Redis \(CodisServerProgram.version) (00000000/0) 64 bit, stand alone mode, "
+                    + "port \(config.port), pid \(getpid()) ready to start."
             )
         } else if log.level.rank <= LogLevel.notice.rank {
             log.writeRaw(

@@ -14,13 +14,15 @@ extension Keyspace {
     }
 
     func removeTarget(_ database: Int) throws(KeyspaceError) -> Bool {
-        let slot = target.slot
         // A look-up first: to delete nothing is no change.
-        do throws(LMDBError) {
-            guard try transaction.get(target.view, in: slotTables[slot]) != nil else { return false }
-        } catch {
-            throw KeyspaceError(error, while: "reading the keyspace")
+        if placement == .unknown {
+            do throws(LMDBError) {
+                placement = try newCursor(target.slot).find(target.view) == nil ? .missing : .onRow
+            } catch {
+                throw KeyspaceError(error, while: "reading the keyspace")
+            }
         }
+        if placement == .missing { return false }
         return try change { () throws(LMDBError) in
             guard let (record, rowLength) = try findTarget() else { return false }
             let old = OldRow(record, rowLength: rowLength)

@@ -7,8 +7,9 @@ internal import LMDB
 /// What nobody refers to any more is noted in the reclaim table and deleted in the background, in bounded steps.
 ///
 /// Rows: `[kind: 1][sequence: 8][id: 8]`. An object has its home slot (2 bytes) as value, a space how far it is done
-/// (2) and whether its rows are plain (1): none has an expiry or an object. Only what was let go of before the last commit is taken up: pages that
-/// the running transaction wrote are dear to free, as LMDB then searches its list of dirty pages for each.
+/// (2) and whether its rows are plain (1): none has an expiry or an object. Only what was let go of before the last
+/// commit is taken up: pages that the running transaction wrote are dear to free, as LMDB then searches its list of
+/// dirty pages for each.
 enum ReclaimKind {
     static let object: UInt8 = 0
     static let space: UInt8 = 1

@@ -39,7 +39,14 @@ extension Keyspace {
     /// The row under `target`, if there is one, as a record.
     @inline(__always)
     func findTarget() throws(LMDBError) -> (record: Record, rowLength: Int)? {
-        guard let row = try newCursor(target.slot).find(target.view) else { return nil }
+        let row: ByteView
+        switch placement {
+        case .missing: return nil
+        case .onRow: row = try cursor(target.slot).current()
+        case .unknown:
+            guard let found = try newCursor(target.slot).find(target.view) else { return nil }
+            row = found
+        }
         guard let record = Record(row) else { throw .corrupted }
         return (record, row.count)
     }

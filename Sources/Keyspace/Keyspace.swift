@@ -47,6 +47,14 @@ public final class Keyspace {
     /// The cursor in use, and the slot whose table it is on.
     var openCursor: Cursor?
     var openCursorSlot = 0
+    /// Where the cursor in use stands with regard to `target`, while nothing was changed since that was found out.
+    var placement = Placement.unknown
+
+    enum Placement {
+        case unknown
+        case onRow
+        case missing
+    }
 
     var state: StoredState
     /// The database of each space in use, or -1.
@@ -160,8 +168,29 @@ public final class Keyspace {
         return nil
     }
 
+    /// As `find`, for a key that is about to be changed: a change of this key that follows at once does not search
+    /// again.
+    @inline(__always)
+    public func findForChange(_ key: ByteView, in database: Int) -> Record? {
+        setTarget(key, database)
+        do throws(LMDBError) {
+            let row = try newCursor(target.slot).find(target.view)
+            placement = row == nil ? .missing : .onRow
+            guard let row else { return nil }
+            if let record = Record(row) { return record }
+            fail(.failed("a row of the keyspace is damaged"))
+        } catch {
+            fail(KeyspaceError(error, while: "reading the keyspace"))
+        }
+        return nil
+    }
+
     @inline(__always)
     func setTarget(_ key: ByteView, _ database: Int) {
+        if placement != .unknown {
+            if target.isRow(of: key, in: state.spaces[database]) { return }
+            placement = .unknown
+        }
         target.set(key, space: state.spaces[database], hashKey: state.hashKey)
     }
 
@@ -186,6 +215,7 @@ public final class Keyspace {
 
     @inline(__always)
     func closeCursor() {
+        placement = .unknown
         openCursor?.close()
         openCursor = nil
     }
@@ -200,6 +230,7 @@ public final class Keyspace {
     func change<Result>(_ body: () throws(LMDBError) -> Result) throws(KeyspaceError) -> Result {
         if let failure { throw failure }
         hasUncommittedChanges = true
+        defer { placement = .unknown }
         do throws(LMDBError) {
             return try body()
         } catch {

@@ -16,7 +16,8 @@ struct OpenedEnvironment {
     let countsTable: Table
     let state: StoredState
 
-    /// The map is at least this large unless the options say otherwise, so that a small keyspace seldom has to grow its map.
+    /// The map is at least this large unless the options say otherwise, so that a small keyspace seldom has to grow
+    /// its map.
     static let leastMapBytes = 4 << 30
 
     init(_ directory: KeyspaceDirectory, _ options: KeyspaceOptions) throws(KeyspaceError) {

@@ -55,6 +55,13 @@ final class RowKey {
         unsafe ByteView(UnsafeRawBufferPointer(rebasing: memory[0..<length]))
     }
 
+    /// Whether this is the row key of `key` in `space`, and the key short enough to tell.
+    @inline(__always)
+    func isRow(of key: ByteView, in space: UInt16) -> Bool {
+        !isLong && length == key.count + RowKeyLayout.prefixLength && view.isKeyRow(of: space)
+            && view.dropFirst(RowKeyLayout.prefixLength) == key
+    }
+
     /// Becomes the row key of `key` in `space`; O(key length).
     @inline(__always)
     func set(_ key: ByteView, space: UInt16, hashKey: SipHash) {

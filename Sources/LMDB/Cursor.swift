@@ -36,6 +36,15 @@ public struct Cursor {
         return unsafe ByteView(value)
     }
 
+    /// The value of the row that the cursor stands on; O(1).
+    @inline(__always)
+    public func current() throws(LMDBError) -> ByteView {
+        var key = unsafe MDB_val()
+        var value = unsafe MDB_val()
+        try unsafe LMDBError.check(mdb_cursor_get(handle, &key, &value, MDB_GET_CURRENT))
+        return unsafe ByteView(value)
+    }
+
     /// Goes to the first row whose key is not less than `key`.
     public func seek(_ key: ByteView) throws(LMDBError) -> Row? {
         var key = unsafe MDB_val(key)

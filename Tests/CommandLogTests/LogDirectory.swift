@@ -12,7 +12,7 @@ final class LogDirectory {
     private let removes: Bool
 
     init() {
-        var template = Array("/tmp/codis-log-XXXXXX".utf8CString)
+        var template = Array(("/tmp/codis-log-" + String(repeating: "X", count: 6)).utf8CString)
         let made = unsafe template.withUnsafeMutableBufferPointer { unsafe mkdtemp($0.baseAddress!) != nil }
         precondition(made, "no temporary directory")
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -96,7 +96,8 @@ struct LogReaderTests {
                 "# segment \(directory.path)/\(directory.segments[0]): offset 10, \(bytes) bytes",
                 "# frame at byte 64: offset 10, 161 bytes, synced to 10",
                 "10 \"SELECT\" \"1\"",
-                "33 \"SET\" \"\\\"\\\\\\n\\r\\t\\a\\b\\x00\\xffA\" \"\(String(repeating: "x", count: 64))\"... (100 bytes)",
+                "33 \"SET\" \"\\\"\\\\\\n\\r\\t\\a\\b\\x00\\xffA\" "
+                    + "\"\(String(repeating: "x", count: 64))\"... (100 bytes)",
                 "# frame at byte 249: offset 171, 6 bytes, synced to 10",
                 "171 (not a command) \"PING\\r\\n\"",
                 "# end: offset 177, 2 frames, 2 commands",

@@ -7,8 +7,9 @@ import CodisTesting
 ///
 /// What only one of them understands is left out: SET's later options, EXISTS of several keys, options of EXPIRE and
 /// FLUSHALL, BITCOUNT by bits; integers with a plus sign or leading zeros and empty ones, which 2.8 accepts (the empty
-/// text counts as 0, and a text with a NUL for what is before it); ranges whose ends are both negative and in the wrong order, which older versions clamp to the
-/// first byte; expire times near the limit of 64 bits, which later versions refuse.
+/// text counts as 0, and a text with a NUL for what is before it); ranges whose ends are both negative and in the
+/// wrong order, which older versions clamp to the first byte; expire times near the limit of 64 bits, which later
+/// versions refuse.
 struct CommandGenerator {
     var random: SeededGenerator
 

@@ -100,10 +100,15 @@ struct StochasticRun {
     }
 
     private mutating func operate() throws {
-        hasOperated += 1
         let database = Int.random(in: 0..<4, using: &generator)
         let key = key()
         let view = key
+        // Commands look a key up before they change it; what that leaves behind must not lead the change astray.
+        if Bool.random(using: &generator) {
+            let looked = Bool.random(using: &generator) ? key : self.key()
+            let found = ByteView.with(looked) { keyspace.findForChange($0, in: database)?.count }
+            #expect(found == model.databases[database][looked]?.bytes.count)
+        }
         switch Int.random(in: 0..<1000, using: &generator) {
         case 0..<450:
             let value = value()
@@ -140,8 +145,6 @@ struct StochasticRun {
             lookUp(self.key(), Int.random(in: 0..<4, using: &generator))
         }
     }
-
-    private var hasOperated = 0
 
     private mutating func write(_ key: [UInt8], _ database: Int) throws {
         var expected = model.databases[database][key] ?? .init(bytes: [], expiry: 0)

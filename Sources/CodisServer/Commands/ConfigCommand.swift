@@ -62,7 +62,8 @@ enum ConfigCommand {
             if possible < server.config.maximumClients {
                 server.config.maximumClients = clientsBefore
                 throw .message(
-                    "ERR The operating system is not able to handle the specified number of clients, try with \(possible)"
+                    "ERR The operating system is not able to handle the specified number of clients, "
+                        + "try with \(possible)"
                 )
             }
         }

@@ -13,22 +13,28 @@ public struct ServerConfig: Equatable, Sendable {
     /// Directives of later versions that mean nothing here, as they were named, to be reported in one warning.
     public var ignoredDirectives: [String] = []
 
+    /// The directive `daemonize`.
     public var daemonize = false
+    /// The directive `pidfile`.
     public var pidFile = "/var/run/redis.pid"
+    /// The directive `databases`.
     public var databases = 16
     /// Times per second of the background work.
     public var frequency = 10
     /// Milliseconds between stack traces of a stuck server; 0: none.
     public var watchdogPeriodMilliseconds = 0
+    /// The directive `rename-command`.
     public var renamedCommands: [RenamedCommand] = []
 
     // MARK: Network
 
     /// The TCP port, or 0 for none.
     public var port = 6379
+    /// The directive `tcp-backlog`.
     public var tcpBacklog = 511
     /// The addresses as they were written; see ``bindAddresses``.
     public var bind: [String] = []
+    /// The directive `unixsocket`.
     public var unixSocket: String?
     /// The mode of the unix socket, or 0 to leave it.
     public var unixSocketPermissions = 0
@@ -36,78 +42,123 @@ public struct ServerConfig: Equatable, Sendable {
     public var timeoutSeconds = 0
     /// How long a connection may be silent before the system probes it; 0: for ever.
     public var tcpKeepaliveSeconds = 0
+    /// The directive `maxclients`.
     public var maximumClients = 10_000
+    /// The directive `client-output-buffer-limit`.
     public var outputBufferLimits = OutputBufferLimits()
     /// The password of AUTH, or nil for none.
     public var requiredPassword: [UInt8]?
 
     // MARK: Log
 
+    /// The directive `loglevel`.
     public var logLevel = LogLevel.notice
     /// The file for the log; empty: standard output.
     public var logFile = ""
+    /// The directive `syslog-enabled`.
     public var syslogEnabled = false
+    /// The directive `syslog-ident`.
     public var syslogIdent = "redis"
+    /// The directive `syslog-facility`.
     public var syslogFacility = SyslogFacility.local0
     /// Commands slower than this are noted; negative: none; 0: all.
     public var slowLogSlowerThanMicroseconds = 10_000
+    /// The directive `slowlog-max-len`.
     public var slowLogMaximumLength = 128
     /// Events slower than this are sampled; 0: none.
     public var latencyMonitorThresholdMilliseconds = 0
+    /// The directive `notify-keyspace-events`.
     public var keyspaceEvents: KeyspaceEvents = []
 
     // MARK: Snapshots and log of effects
 
+    /// The directive `save`.
     public var savePoints = SavePoint.defaults
+    /// The directive `stop-writes-on-bgsave-error`.
     public var stopWritesOnBgsaveError = true
+    /// The directive `rdbcompression`.
     public var rdbCompression = true
+    /// The directive `rdbchecksum`.
     public var rdbChecksum = true
+    /// The directive `dbfilename`.
     public var dbFileName = "dump.rdb"
     /// The working directory; absolute once loaded.
     public var directory = "./"
+    /// The directive `appendonly`.
     public var appendOnly = false
+    /// The directive `appendfilename`.
     public var appendFileName = "appendonly.aof"
+    /// The directive `appendfsync`.
     public var appendFsync = AppendFsync.everySecond
+    /// The directive `no-appendfsync-on-rewrite`.
     public var noAppendFsyncOnRewrite = false
+    /// The directive `auto-aof-rewrite-percentage`.
     public var autoAofRewritePercentage = 100
+    /// The directive `auto-aof-rewrite-min-size`.
     public var autoAofRewriteMinimumSize = 64 << 20
+    /// The directive `aof-rewrite-incremental-fsync`.
     public var aofRewriteIncrementalFsync = true
+    /// The directive `aof-load-truncated`.
     public var aofLoadTruncated = true
 
     // MARK: Replication
 
+    /// The directive `slaveof`.
     public var master: MasterAddress?
+    /// The directive `masterauth`.
     public var masterPassword: [UInt8]?
+    /// The directive `slave-serve-stale-data`.
     public var replicaServesStaleData = true
+    /// The directive `slave-read-only`.
     public var replicaIsReadOnly = true
+    /// The directive `repl-ping-slave-period`.
     public var replicationPingPeriodSeconds = 10
+    /// The directive `repl-timeout`.
     public var replicationTimeoutSeconds = 60
+    /// The directive `repl-disable-tcp-nodelay`.
     public var replicationDisablesTcpNoDelay = false
+    /// The directive `repl-diskless-sync`.
     public var disklessSync = false
+    /// The directive `repl-diskless-sync-delay`.
     public var disklessSyncDelaySeconds = 5
+    /// The directive `repl-backlog-size`.
     public var backlogSize = 1 << 20
     /// How long the backlog outlives the last replica; 0: for ever.
     public var backlogLifetimeSeconds = 3_600
+    /// The directive `slave-priority`.
     public var replicaPriority = 100
+    /// The directive `min-slaves-to-write`.
     public var minimumReplicasToWrite = 0
+    /// The directive `min-slaves-max-lag`.
     public var minimumReplicasMaximumLagSeconds = 10
 
     // MARK: Limits and representation
 
     /// The limit on the memory that the keys count for; 0: none.
     public var maximumMemory = 0
+    /// The directive `maxmemory-policy`.
     public var maximumMemoryPolicy = MaximumMemoryPolicy.volatileLRU
+    /// The directive `maxmemory-samples`.
     public var maximumMemorySamples = 3
     /// How long a script may run before others are told so; 0 or less: for ever.
     public var luaTimeLimitMilliseconds = 5_000
+    /// The directive `hash-max-ziplist-entries`.
     public var hashMaximumZiplistEntries = 512
+    /// The directive `hash-max-ziplist-value`.
     public var hashMaximumZiplistValue = 64
+    /// The directive `list-max-ziplist-entries`.
     public var listMaximumZiplistEntries = 512
+    /// The directive `list-max-ziplist-value`.
     public var listMaximumZiplistValue = 64
+    /// The directive `set-max-intset-entries`.
     public var setMaximumIntsetEntries = 512
+    /// The directive `zset-max-ziplist-entries`.
     public var zsetMaximumZiplistEntries = 128
+    /// The directive `zset-max-ziplist-value`.
     public var zsetMaximumZiplistValue = 64
+    /// The directive `hll-sparse-max-bytes`.
     public var hllSparseMaximumBytes = 3_000
+    /// The directive `activerehashing`.
     public var activeRehashing = true
 
     // MARK: Storage, ours
@@ -157,7 +208,9 @@ public struct BindAddress: Equatable, Sendable {
 
 /// Save after `seconds` if at least `changes` were made.
 public struct SavePoint: Equatable, Sendable {
+    /// Within how many seconds.
     public var seconds: Int
+    /// How many changes.
     public var changes: Int
 
     /// The save points of a server that was started without any argument.
@@ -169,9 +222,12 @@ public struct SavePoint: Equatable, Sendable {
 
 /// Where the master is.
 public struct MasterAddress: Equatable, Sendable {
+    /// The host name or address.
     public var host: String
+    /// The TCP port.
     public var port: Int
 
+    /// An address.
     public init(host: String, port: Int) {
         self.host = host
         self.port = port
@@ -203,11 +259,15 @@ public struct OutputBufferLimits: Equatable, Sendable {
         public var hardBytes: Int
         /// Beyond this for longer than `softSeconds` a client is closed.
         public var softBytes: Int
+        /// How long a client may be beyond `softBytes`.
         public var softSeconds: Int
     }
 
+    /// Of clients that are neither replicas nor subscribers.
     public var normal = Limit(hardBytes: 0, softBytes: 0, softSeconds: 0)
+    /// Of replicas.
     public var replica = Limit(hardBytes: 256 << 20, softBytes: 64 << 20, softSeconds: 60)
+    /// Of subscribers.
     public var pubsub = Limit(hardBytes: 32 << 20, softBytes: 8 << 20, softSeconds: 60)
 }
 
@@ -240,8 +300,10 @@ public enum MaximumMemoryPolicy: String, CaseIterable, Sendable {
 
 /// Which events of keys are published, and where: the letters of `notify-keyspace-events`.
 public struct KeyspaceEvents: OptionSet, Sendable {
+    /// The set as bits.
     public let rawValue: Int
 
+    /// A set of these bits.
     public init(rawValue: Int) { self.rawValue = rawValue }
 
     /// `K`: published by key.

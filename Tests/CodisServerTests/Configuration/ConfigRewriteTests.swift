@@ -87,6 +87,12 @@ private func rewritten(_ text: String, _ change: (inout ServerConfig) throws -> 
         )
     }
 
+    @Test("Words are quoted only where they must be")
+    func quotedWords() throws {
+        #expect(try rewritten("dir /\nbind 127.0.0.1 ::1\n").hasSuffix("bind 127.0.0.1 ::1\n"))
+        #expect(try rewritten("dir /\nbind \"a b\" c\n").hasSuffix("bind \"a b\" c\n"))
+    }
+
     @Test("A configuration survives being written and read")
     func roundTrip() throws {
         var config = ServerConfig()
