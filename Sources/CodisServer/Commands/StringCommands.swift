@@ -291,36 +291,32 @@ enum StringCommands {
         _ step: (Int64) -> (partialValue: Int64, overflow: Bool)
     ) throws(CommandError) {
         var value: Int64 = 0
-        let record = try server.findString(1, call, .write)
-        if let record {
+        if let record = try server.findString(1, call, .write) {
             // What does not lie in the row is far longer than an integer.
             guard let stored = record.inlineValue.flatMap(DecimalNumber.lenient) else { throw .notAnInteger }
             value = stored
         }
         let (sum, overflow) = step(value)
         guard !overflow else { throw .message("ERR increment or decrement would overflow") }
-        try storeInteger(server, call, sum, over: record)
+        try storeInteger(server, call, sum)
         call.dirty += 1
         server.notify(.string, "incrby", call.arguments[1], call)
         call.reply.writeReplyInteger(sum)
     }
 
     @inline(__always)
-    private static func storeInteger(
-        _ server: Server,
-        _ call: CommandCall,
-        _ value: Int64,
-        over found: Record?
-    ) throws(CommandError) {
+    private static func storeInteger(_ server: Server, _ call: CommandCall, _ value: Int64) throws(CommandError) {
         var failure: KeyspaceError?
         // The digits live on the stack: INCR allocates nothing.
         unsafe withUnsafeTemporaryAllocation(byteCount: DecimalNumber.maximumLength, alignment: 1) { digits in
             let start = unsafe digits.baseAddress.unsafelyUnwrapped
             let count = unsafe DecimalNumber.write(value, to: start)
-            let text = unsafe ByteView(start: start, count: count)
             do throws(KeyspaceError) {
-                if let found, try server.keyspace.updateLastFound(found, in: call.database, to: text) { return }
-                try server.keyspace.updateString(call.arguments[1], in: call.database, to: text)
+                try server.keyspace.updateString(
+                    call.arguments[1],
+                    in: call.database,
+                    to: unsafe ByteView(start: start, count: count)
+                )
             } catch {
                 failure = error
             }
