@@ -51,10 +51,12 @@ struct TidyTests {
     func unsafeCode() {
         for file in SourceTree.files where file.isSwift {
             // The tests of a module may do what the module may.
-            let tested = file.path.split(separator: "/").dropFirst().first.map { $0.replacing(/Tests$/, with: "") }
+            let tested = file.path.split(separator: "/").dropFirst().first.map {
+                String($0.replacing(/Tests$/, with: ""))
+            }
             let isAllowed =
                 file.path.hasPrefix("Fuzz/")
-                || (file.module ?? tested).map { Self.modulesWithUnsafeCode.contains(String($0)) } ?? false
+                || (file.module ?? tested).map { Self.modulesWithUnsafeCode.contains($0) } ?? false
             guard !isAllowed else { continue }
             for (number, line) in file.lines.enumerated() where isCode(line) && holds(line, word: "un" + "safe") {
                 Issue.record("\(file.path):\(number + 1) uses code that is not checked")
