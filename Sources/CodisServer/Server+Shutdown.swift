@@ -47,8 +47,8 @@ extension Server {
             unsafe unlink(pidFile)
         }
         if let unixSocket = shutdown.unixSocket { unsafe unlink(unixSocket) }
-        keyspace.close()
         if status == 0 {
+            keyspace.close()
             do throws(CommandLogError) {
                 try effects.log?.shutdown()
             } catch {

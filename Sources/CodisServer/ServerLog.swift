@@ -24,6 +24,7 @@ struct ServerLog: Sendable {
         level = config.logLevel
         file = config.logFile
         syslogFacility = config.syslogEnabled ? config.syslogFacility : nil
+        syslogIdent = config.syslogIdent
     }
 
     func debug(_ message: @autoclosure () -> String) { write(.debug, message) }

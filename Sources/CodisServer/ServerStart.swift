@@ -102,7 +102,12 @@ final class ServerStart: @unchecked Sendable {
         guard descriptor >= 0 else { return }
         _ = unsafe write(descriptor, text, text.count)
         close(descriptor)
-        writtenPidFile = config.pidFile.hasPrefix("/") ? config.pidFile : "\(config.directory)/\(config.pidFile)"
+        writtenPidFile = absolutePath(config.pidFile)
+    }
+
+    /// The working directory may change before the file is removed.
+    private func absolutePath(_ path: String) -> String {
+        path.hasPrefix("/") ? path : "\(config.directory)/\(path)"
     }
 
     // MARK: Sockets
@@ -156,7 +161,7 @@ final class ServerStart: @unchecked Sendable {
             let keyspace = try Keyspace(directory: ServerDirectory.keyspace(in: directory), options: options)
             let server = Server(config: config, log: log, loop: loop, keyspace: keyspace, commands: commands)
             server.shutdown.pidFile = writtenPidFile
-            server.shutdown.unixSocket = config.unixSocket
+            server.shutdown.unixSocket = config.unixSocket.map(absolutePath)
             try server.load(logDirectory: ServerDirectory.log(in: directory))
             let milliseconds = Clock().milliseconds - clock.milliseconds
             let keys = (0..<config.databases).reduce(0) { $0 + keyspace.keyCount(in: $1) }
