@@ -15,8 +15,8 @@ struct DumpVector: CustomTestStringConvertible, Sendable {
     init(
         _ name: String,
         _ payload: String,
-        _ form: RDBValueShape.Form = .plain,
-        _ items: @autoclosure @escaping @Sendable () -> [Item]
+        _ items: @autoclosure @escaping @Sendable () -> [Item],
+        form: RDBValueShape.Form = .plain
     ) {
         self.name = name
         self.payload = payload
@@ -57,21 +57,21 @@ struct DumpVector: CustomTestStringConvertible, Sendable {
             0a 31 310000002d000000 0900 00 01 61 03f202c0e80304f070110105d08096980006e000f2052a01000000\
             0afd02fe0d03feff ff 0600 ec5f06f81e99ade9
             """,
-            .compact,
-            elements("a", "1", "1000", "70000", "10000000", "5000000000", "12", "13", "-1")
+            elements("a", "1", "1000", "70000", "10000000", "5000000000", "12", "13", "-1"),
+            form: .compact
         ),
         DumpVector("list", "01 02 0161 0162 0600 a445f8fe205626d6", elements("a", "b")),
         DumpVector(
             "set of integers",
             "0b 0e 02000000 03000000 010002000300 0600 33ef3462983b7188",
-            .compact,
-            members("1", "2", "3")
+            members("1", "2", "3"),
+            form: .compact
         ),
         DumpVector(
             "set of wider integers",
             "0b 10 04000000 02000000 01000000 70110100 0600 b1d82bee08336a57",
-            .compact,
-            members("1", "70000")
+            members("1", "70000"),
+            form: .compact
         ),
         DumpVector("set", "02 01 0161 0600 f47b81feb18726fe", members("a")),
         DumpVector(
@@ -79,8 +79,8 @@ struct DumpVector: CustomTestStringConvertible, Sendable {
             """
             0c 22 220000001a000000 0600 000161 03f2 020162 0303322e35 050163 030531652b3230 ff 0600 e29784fbd8c36541
             """,
-            .compact,
-            scored(("a", 1), ("b", 2.5), ("c", 1e20))
+            scored(("a", 1), ("b", 2.5), ("c", 1e20)),
+            form: .compact
         ),
         DumpVector("sorted set, whole score", "03 01 0161 0131 0600 e4063996a62db22b", scored(("a", 1))),
         DumpVector(
@@ -92,8 +92,8 @@ struct DumpVector: CustomTestStringConvertible, Sendable {
         DumpVector(
             "compact hash",
             "0d 17 1700000013000000 0400 000166 030176 03016e 03fe2a ff 0600 6d6db385c4b00a01",
-            .compact,
-            fields(("f", "v"), ("n", "42"))
+            fields(("f", "v"), ("n", "42")),
+            form: .compact
         ),
     ]
 
@@ -173,8 +173,8 @@ struct DumpPayloadTests {
         #expect(counted.kind == .list)
         #expect(counted.count == 2)
         for empty in ["0100", "0200", "0300", "0400", "0a 0b 0b0000000a0000000000ff", "0b 08 0200000000000000"] {
-            ByteView.with(withFooter(hex(empty))) { view in
-                #expect(throws: RDBError.malformed("a value without elements", position: 1)) {
+            #expect(throws: RDBError.malformed("a value without elements", position: 1)) {
+                try ByteView.with(withFooter(hex(empty))) { (view) throws(RDBError) in
                     _ = try DumpPayload.validate(view, accepting: 6...6)
                 }
             }
