@@ -61,7 +61,8 @@ struct IntsetWriter {
         store.removeAll()
         values.sort()
         let ends = [values.first, values.last].compactMap { $0 }
-        let width = ends.allSatisfy { Int16(exactly: $0) != nil } ? 2 : ends.allSatisfy { Int32(exactly: $0) != nil } ? 4 : 8
+        let width =
+            ends.allSatisfy { Int16(exactly: $0) != nil } ? 2 : ends.allSatisfy { Int32(exactly: $0) != nil } ? 4 : 8
         guard values.count <= Int(UInt32.max) else { throw .unencodable("too many members for a set of integers") }
         store.append(littleEndian: UInt32(width))
         store.append(littleEndian: UInt32(values.count))

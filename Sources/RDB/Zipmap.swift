@@ -16,7 +16,9 @@ struct ZipmapReader {
     /// The view is lent until the last call of `next`.
     init(_ bytes: ByteView) throws(PackedError) {
         guard bytes.count >= 2 else { throw PackedError(reason: "zipmap: too short", offset: 0) }
-        guard bytes[bytes.count - 1] == 0xFF else { throw PackedError(reason: "zipmap: no end", offset: bytes.count - 1) }
+        guard bytes[bytes.count - 1] == 0xFF else {
+            throw PackedError(reason: "zipmap: no end", offset: bytes.count - 1)
+        }
         self.bytes = bytes
     }
 

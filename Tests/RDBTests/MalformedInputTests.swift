@@ -10,8 +10,8 @@ internal import Testing
 struct MalformedInputTests {
     private static let payloads: [[UInt8]] = {
         var all = (DumpVector.all + DumpVector.newer).map { hex($0.payload) }
-        let pairs = (0..<40).map { Item.field(text("field-\($0)"), text(String(repeating: "\($0 * 7)", count: $0))) }
-        let long = String(repeating: "the same again and again, ", count: 300)
+        let pairs = (0..<12).map { Item.field(text("field-\($0)"), text(String(repeating: "\($0 * 7)", count: $0))) }
+        let long = String(repeating: "the same again and again, ", count: 16)
         for items in [pairs, strings(long), elements(long, "1", long, "-70000", "end")] {
             for form in [RDBValueShape.Form.plain, .compact] {
                 for compresses in [true, false] {
@@ -19,7 +19,7 @@ struct MalformedInputTests {
                 }
             }
         }
-        all.append(withFooter(hex("09 0f 02 01 66 02 01 7631 aa 01 67 01 00 77 ff")))
+        all.append(withFooter(hex("09 0e 02 01 66 02 01 7631 aa 01 67 01 00 77 ff")))
         all.append(withFooter(hex("12 02 02 0b 0b0000000200 0101 0201 ff 01 05 68656c6c6f"), version: 10))
         return all
     }()
@@ -37,12 +37,16 @@ struct MalformedInputTests {
         }
     }
 
-    @Test("every changed byte of a payload, with a footer made to fit, is refused or read, and never traps", arguments: payloads)
+    @Test(
+        "every changed byte of a payload, with a footer made to fit, is refused or read, and never traps",
+        arguments: payloads
+    )
     func changes(payload: [UInt8]) {
         var generator = SeededGenerator()
         let body = Array(payload.dropLast(10))
-        for index in 0..<min(body.count, 600) {
-            for value in [0, 1, 0x40, 0x7F, 0x80, 0x81, 0xC0, 0xC3, 0xF0, 0xFD, 0xFE, 0xFF, body[index] ^ 0x10] as [UInt8] {
+        let telling: [UInt8] = [0, 0x7F, 0x80, 0x81, 0xC3, 0xF0, 0xFE, 0xFF]
+        for index in 0..<min(body.count, 150) {
+            for value in telling + [body[index] ^ 0x10] {
                 var changed = body
                 changed[index] = value
                 _ = decodeAnyway(withFooter(changed, version: 12))

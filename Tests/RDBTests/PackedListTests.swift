@@ -42,7 +42,8 @@ struct PackedListTests {
     @Test("sorted sets and hashes in a ziplist keep scores and pairs")
     func pairsRoundTrip() throws {
         let scores: [Double] = [
-            0, -0.0, 1, -1, 0.1, 3.14, 1e20, -1e300, .leastNonzeroMagnitude, 4_503_599_627_370_495, 4_503_599_627_370_496,
+            0, -0.0, 1, -1, 0.1, 3.14, 1e20, -1e300, .leastNonzeroMagnitude, 4_503_599_627_370_495,
+            4_503_599_627_370_496,
             -4_503_599_627_370_496, .greatestFiniteMagnitude, .infinity, -.infinity,
         ]
         let written = scores.enumerated().map { Item.scored(text("member\($0.offset)"), $0.element) }
@@ -117,16 +118,16 @@ struct PackedListTests {
 
     @Test("a zipmap gives its fields, whether it knows their number, with long ones and with unused bytes")
     func zipmap() throws {
-        let small = withFooter(hex("09 0f 02 01 66 02 01 7631 aa 01 67 01 00 77 ff"))
+        let small = withFooter(hex("09 0e 02 01 66 02 01 7631 aa 01 67 01 00 77 ff"))
         #expect(try decode(small).items == fields(("f", "v1"), ("g", "w")))
-        let uncounted = withFooter(hex("09 0f fe 01 66 02 01 7631 aa 01 67 01 00 77 ff"))
+        let uncounted = withFooter(hex("09 0e fe 01 66 02 01 7631 aa 01 67 01 00 77 ff"))
         #expect(try decode(uncounted).items == fields(("f", "v1"), ("g", "w")))
         let long = filledBytes(0x6C, count: 300)
         let map = hex("01 fe 2c010000") + long + hex("fe 2c010000 00") + long + [0xFF]
         let payload = withFooter([0x09, 0x42, 0x65] + map)
         #expect(map.count == 0x265)
         #expect(try decode(payload).items == [.field(long, long)])
-        let miscounted = withFooter(hex("09 0f 03 01 66 02 01 7631 aa 01 67 01 00 77 ff"))
+        let miscounted = withFooter(hex("09 0e 03 01 66 02 01 7631 aa 01 67 01 00 77 ff"))
         #expect(throws: RDBError.self) { try decode(miscounted) }
     }
 

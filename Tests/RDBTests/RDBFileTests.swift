@@ -157,7 +157,9 @@ struct RDBFileTests {
 
     @Test("times to live in seconds, of old, and in milliseconds")
     func expiry() throws {
-        let read = try content(of: handmade("0003", "fd 01000000 00 0161 0162 fc 0200000000000000 00 0163 0164 00 0165 0166"))
+        let read = try content(
+            of: handmade("0003", "fd 01000000 00 0161 0162 fc 0200000000000000 00 0163 0164 00 0165 0166")
+        )
         #expect(read.entries.map(\.expireAtMilliseconds) == [1000, 2, nil])
         let past = try content(of: handmade("0003", "fd ffffffff 00 0161 0162"))
         #expect(past.entries.map(\.expireAtMilliseconds) == [-1000])

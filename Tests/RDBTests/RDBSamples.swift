@@ -3,7 +3,7 @@
 
 internal import Bytes
 internal import CodisTesting
-internal import RDB
+@testable internal import RDB
 internal import Testing
 
 /// An element with its own bytes, as tests compare it.
@@ -118,7 +118,7 @@ func encode(_ items: [Item], _ form: RDBValueShape.Form = .plain, compresses: Bo
 /// `bytes` with a right footer of `version` behind.
 func withFooter(_ bytes: [UInt8], version: UInt8 = 6) -> [UInt8] {
     var payload = bytes + [version, 0]
-    let checksum = referenceCRC64(payload)
+    let checksum = ByteView.with(payload) { CRC64.checksum(of: $0) }
     payload += (0..<8).map { UInt8(checksum >> (8 * UInt64($0)) & 0xFF) }
     return payload
 }
