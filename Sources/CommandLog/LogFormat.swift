@@ -112,7 +112,9 @@ struct SegmentHeader: Equatable {
             syncedOffset: bytes.littleEndian(at: 40, as: UInt64.self),
             previousFirstOffset: bytes.littleEndian(at: 48, as: UInt64.self)
         )
-        guard bytes.littleEndian(at: 12, as: UInt32.self) == header.checksum else { return .invalid }
+        guard bytes.littleEndian(at: 12, as: UInt32.self) == header.checksum,
+            bytes.littleEndian(at: 56, as: UInt64.self) == 0
+        else { return .invalid }
         return .header(header)
     }
 

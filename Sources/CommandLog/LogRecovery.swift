@@ -74,12 +74,16 @@ struct LogRecovery {
         }
     }
 
-    /// Gives all frames from `offset` on to `apply`, and decides what follows the last good one.
-    mutating func replay(
-        from offset: UInt64,
-        knownSynced: UInt64,
-        _ apply: (ByteView, UInt64) throws -> Void
-    ) throws {
+    /// A good frame in its place.
+    struct Frame {
+        let segment: MappedSegment
+        let position: Int
+        let header: FrameHeader
+        let payload: ByteView
+    }
+
+    /// Gives all frames that reach behind `offset` to `visit`, and decides what follows the last good one.
+    mutating func replay(from offset: UInt64, knownSynced: UInt64, _ visit: (Frame) throws -> Void) throws {
         guard offset >= segments[0].nameOffset else {
             throw CommandLogError.offsetBeforeStart(offset: offset, start: segments[0].nameOffset)
         }
@@ -98,11 +102,10 @@ struct LogRecovery {
                 continue
             }
             let verified = segment.frame(at: position, offset: next, identity: identity)
-            if case .frame(_, let payload) = verified {
-                let skipped = offset > next ? Int(offset - next) : 0
-                try apply(payload.dropFirst(skipped), next + UInt64(skipped))
+            if case .frame(let header, let payload) = verified {
+                try visit(Frame(segment: segment, position: position, header: header, payload: payload))
                 report.replayedFrames += 1
-                report.replayedBytes += UInt64(payload.count - skipped)
+                report.replayedBytes += next + UInt64(payload.count) - max(next, offset)
                 next += UInt64(payload.count)
                 position += FrameHeader.byteCount + payload.count
                 continue
@@ -122,15 +125,18 @@ struct LogRecovery {
         }
     }
 
-    /// Makes sure that no segment is missing or bad among those up to `last`, all of which were synced.
+    /// Makes sure that no segment is missing, and none bad among those up to `last`, all of which were synced.
+    ///
+    /// A crash takes names away from the end only, because file systems keep the order of renames; so a gap means
+    /// that somebody removed a file, whatever was synced.
     private func checkChain(through last: Int) throws(CommandLogError) {
-        for index in 0..<last {
-            let segment = segments[index + 1]
-            guard case .header(let header) = segment.header else {
+        for (index, segment) in segments.enumerated().dropFirst() {
+            if case .header(let header) = segment.header {
+                guard header.previousFirstOffset == segments[index - 1].nameOffset else {
+                    throw .missingSegment(offset: header.previousFirstOffset)
+                }
+            } else if index <= last {
                 throw .damaged(path: segment.path, position: 0, offset: segment.nameOffset, reason: "bad header")
-            }
-            guard header.previousFirstOffset == segments[index].nameOffset else {
-                throw .missingSegment(offset: header.previousFirstOffset)
             }
         }
     }
@@ -157,18 +163,7 @@ struct LogRecovery {
         }
         mustCut = report.droppedBytes > 0 || lastIndex + 1 < segments.count
         guard synced > end else { return }
-        if case .nothing = stop {
-            if lastIndex + 1 < segments.count {
-                let later = segments[lastIndex + 1]
-                if case .header(let header) = later.header, header.previousFirstOffset == segment.nameOffset {
-                    // Its neighbour is there, so it is this one's end that was lost.
-                } else if case .header = later.header {
-                    throw .missingSegment(offset: end)
-                }
-            } else if !mustCut, wanted > end {
-                throw .offsetBeyondEnd(offset: wanted, end: end)
-            }
-        }
+        if case .nothing = stop, !mustCut, wanted > end { throw .offsetBeyondEnd(offset: wanted, end: end) }
         throw .damaged(path: segment.path, position: lastPosition, offset: end, reason: stop.reason)
     }
 
@@ -205,7 +200,8 @@ struct LogRecovery {
         try file.syncAll()
         try directoryFile.syncAll()
         summaries[lastIndex].fileBytes = size
-        let last = SegmentFile(file: file, path: path, firstOffset: segments[lastIndex].nameOffset, capacity: size)
+        guard case .header(let header) = segments[lastIndex].header else { throw .notASegment(path: path) }
+        let last = SegmentFile(file: file, path: path, header: header, capacity: size)
         return (last, summaries)
     }
 }

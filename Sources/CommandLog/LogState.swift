@@ -34,6 +34,7 @@ final class LogState: Sendable {
     let directory: FileDescriptor
     let guarded: Mutex<Guarded>
     let spare: Mutex<Spare>
+    private let syncing = Mutex<Void>(())
     let syncedOffset: Atomic<UInt64>
     let hasFailed = Atomic<Bool>(false)
     let isSyncing = Atomic<Bool>(false)
@@ -56,43 +57,53 @@ final class LogState: Sendable {
     /// Full segments come before the current one, and names before what they name counts. A failure is for good:
     /// after a failed sync the system may drop the unwritten pages and report success the next time.
     func sync(through endOffset: UInt64) throws(CommandLogError) {
-        if let failure = guarded.withLock({ $0.failure }) { throw failure }
-        let (finished, current, renames) = guarded.withLock { ($0.finished, $0.current, $0.renames) }
-        do throws(CommandLogError) {
+        try exclusively { () throws(CommandLogError) in
+            let (finished, current, renames) = guarded.withLock { ($0.finished, $0.current, $0.renames) }
             for segment in finished { try segment.segment.file.syncData() }
             if renames > guarded.withLock({ $0.syncedRenames }) { try directory.syncAll() }
             try current.file.syncData()
-        } catch {
-            fail(error)
-            throw error
+            guarded.withLock { guarded in
+                guarded.syncedRenames = max(guarded.syncedRenames, renames)
+                guarded.finished.removeAll { done in finished.contains { $0.segment === done.segment } }
+            }
+            advance(to: endOffset)
         }
-        guarded.withLock { guarded in
-            guarded.syncedRenames = max(guarded.syncedRenames, renames)
-            guarded.finished.removeAll { done in finished.contains { $0.segment === done.segment } }
-        }
-        advance(to: endOffset)
     }
 
     /// Cuts a full segment to what is used of it and syncs it, and those before it.
     func settle(_ done: Finished) throws(CommandLogError) {
-        try done.segment.file.truncate(size: done.usedBytes)
-        let before = guarded.withLock { $0.finished.filter { $0.endOffset <= done.endOffset } }
-        let renames = guarded.withLock { $0.renames }
-        do throws(CommandLogError) {
+        try exclusively { () throws(CommandLogError) in
+            try done.segment.file.truncate(size: done.usedBytes)
+            try done.segment.file.syncData()
+            let (before, renames) = guarded.withLock { guarded in
+                (guarded.finished.filter { $0.endOffset < done.endOffset }, guarded.renames)
+            }
             for segment in before { try segment.segment.file.syncData() }
             try directory.syncAll()
-        } catch {
-            fail(error)
-            throw error
+            guarded.withLock { guarded in
+                guarded.syncedRenames = max(guarded.syncedRenames, renames)
+                guarded.finished.removeAll { $0.endOffset <= done.endOffset }
+                if let index = guarded.segments.firstIndex(where: { $0.firstOffset == done.segment.firstOffset }) {
+                    guarded.segments[index].fileBytes = done.usedBytes
+                }
+            }
+            advance(to: done.endOffset)
         }
-        guarded.withLock { guarded in
-            guarded.syncedRenames = max(guarded.syncedRenames, renames)
-            guarded.finished.removeAll { $0.endOffset <= done.endOffset }
-            if let index = guarded.segments.firstIndex(where: { $0.firstOffset == done.segment.firstOffset }) {
-                guarded.segments[index].fileBytes = done.usedBytes
+    }
+
+    /// Does the work of one sync at a time, unless the log has failed; if it throws, the log has.
+    ///
+    /// The system tells each failed write-back once, so of two syncs at a time one could succeed wrongly.
+    private func exclusively(_ work: () throws(CommandLogError) -> Void) throws(CommandLogError) {
+        try syncing.withLock { (_: inout Void) throws(CommandLogError) in
+            if let failure = guarded.withLock({ $0.failure }) { throw failure }
+            do throws(CommandLogError) {
+                try work()
+            } catch {
+                fail(error)
+                throw error
             }
         }
-        advance(to: done.endOffset)
     }
 
     /// Unlinks the segments that lie wholly before `offset`, oldest first, so that what remains is always a chain.

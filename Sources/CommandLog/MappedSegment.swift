@@ -94,46 +94,62 @@ final class MappedSegment {
     /// Looks through everything from `position` on for frames that are still good, at whatever position.
     ///
     /// `offset` is the stream offset that should stand at `position`: only later ones count. Holes of the file are
-    /// skipped without being read, so this costs nothing where the file is as it was preallocated.
-    func remains(from position: Int, offset: UInt64, identity: LogIdentity) -> Remains {
+    /// skipped without being read, so this costs nothing where the file is as it was preallocated. `found` gets the
+    /// position, the header and the payload of each frame.
+    func remains(
+        from position: Int,
+        offset: UInt64,
+        identity: LogIdentity,
+        found: (Int, FrameHeader, ByteView) -> Void = { _, _, _ in }
+    ) -> Remains {
         var remains = Remains()
         var next = position
         while next < bytes.count, let data = file.nextData(from: next) {
             let end = min(file.nextHole(from: data, size: bytes.count), bytes.count)
-            search(max(next, data - FrameHeader.byteCount)..<end, from: position, offset, identity, &remains)
-            next = end
+            var current = max(next, data)
+            while current < end {
+                if skipZeros(from: &current, to: end) { continue }
+                if bytes[current] != 0 { remains.end = max(remains.end ?? 0, current + 1) }
+                guard let (header, payload) = laterFrame(at: current, end: end, from: position, offset, identity) else {
+                    current += 1
+                    continue
+                }
+                found(current, header, payload)
+                remains.syncedOffset = max(remains.syncedOffset, header.syncedOffset)
+                current += FrameHeader.byteCount + payload.count
+                remains.end = max(remains.end ?? 0, current)
+            }
+            next = max(end, current)
         }
         return remains
     }
 
-    private func search(
-        _ range: Range<Int>,
+    /// Moves `position` to where something may stand, and tells whether it has moved.
+    private func skipZeros(from position: inout Int, to end: Int) -> Bool {
+        guard end - position >= 8, bytes.littleEndian(at: position, as: UInt64.self) == 0 else { return false }
+        var after = position + 8
+        while end - after >= 8, bytes.littleEndian(at: after, as: UInt64.self) == 0 { after += 8 }
+        // A frame's length may begin with three zero bytes, but not with four.
+        position = after - 3
+        return true
+    }
+
+    private func laterFrame(
+        at position: Int,
+        end: Int,
         from start: Int,
         _ offset: UInt64,
-        _ identity: LogIdentity,
-        _ remains: inout Remains
-    ) {
-        var position = range.lowerBound
-        while position < range.upperBound {
-            if range.upperBound - position >= 8, bytes.littleEndian(at: position, as: UInt64.self) == 0 {
-                var after = position + 8
-                while range.upperBound - after >= 8, bytes.littleEndian(at: after, as: UInt64.self) == 0 { after += 8 }
-                // A frame's length may begin with three zero bytes, but not with four.
-                position = max(position + 1, after - 3)
-                continue
-            }
-            if bytes[position] != 0 { remains.end = max(remains.end ?? 0, position + 1) }
-            position += 1
-            guard bytes.count - (position - 1) >= FrameHeader.byteCount else { continue }
-            let header = FrameHeader(bytes, at: position - 1)
-            let distance = UInt64(position - 1 - start)
-            // Cheap conditions first: bytes that are no frame hardly ever meet the one about the offset.
-            guard header.offset > offset, header.offset - offset <= distance, header.syncedOffset <= header.offset,
-                case .frame(_, let payload) = frame(at: position - 1, offset: header.offset, identity: identity)
-            else { continue }
-            remains.syncedOffset = max(remains.syncedOffset, header.syncedOffset)
-            position += FrameHeader.byteCount - 1 + payload.count
-            remains.end = max(remains.end ?? 0, position)
-        }
+        _ identity: LogIdentity
+    ) -> (FrameHeader, ByteView)? {
+        // What was written is nowhere a hole, so a frame does not reach into one. Reading there would make the system
+        // put pages in the hole, which then passes for data: each opening would read the whole file.
+        guard end - position >= FrameHeader.byteCount else { return nil }
+        let header = FrameHeader(bytes, at: position)
+        // Cheap conditions first: bytes that are no frame hardly ever meet the one about the offset.
+        guard header.offset > offset, header.offset - offset <= UInt64(position - start),
+            header.syncedOffset <= header.offset, header.payloadBytes <= end - position - FrameHeader.byteCount,
+            case .frame(_, let payload) = frame(at: position, offset: header.offset, identity: identity)
+        else { return nil }
+        return (header, payload)
     }
 }

@@ -14,14 +14,16 @@ final class SegmentFile: Sendable {
     let file: FileDescriptor
     /// The name of the file once it is part of the log.
     let path: String
-    let firstOffset: UInt64
+    let header: SegmentHeader
     /// The size of the file.
     let capacity: Int
 
-    init(file: FileDescriptor, path: String, firstOffset: UInt64, capacity: Int) {
+    var firstOffset: UInt64 { header.firstOffset }
+
+    init(file: FileDescriptor, path: String, header: SegmentHeader, capacity: Int) {
         self.file = file
         self.path = path
-        self.firstOffset = firstOffset
+        self.header = header
         self.capacity = capacity
     }
 }
@@ -31,15 +33,17 @@ struct PreparedSegment: Sendable {
     let file: FileDescriptor
     private(set) var capacity: Int
 
-    /// Makes the file `next.tmp` of `capacity` bytes, on the disk; throws `diskFull` and leaves nothing if there is no room.
-    init(directory: String, capacity: Int) throws(CommandLogError) {
+    /// Makes the file `next.tmp` of `capacity` bytes; throws `diskFull` and leaves nothing if there is no room.
+    ///
+    /// With `syncing` it is on the disk then, which need not be done with the first frames any more. That may take
+    /// long, so it is for the log's own thread.
+    init(directory: String, capacity: Int, syncing: Bool) throws(CommandLogError) {
         let path = directory + "/" + SegmentFile.preparedName
         file = try FileDescriptor(path, O_RDWR | O_CREAT | O_TRUNC)
         self.capacity = capacity
         do throws(CommandLogError) {
             try file.allocate(size: capacity)
-            // What is synced here need not be synced with the first frames.
-            try file.syncAll()
+            if syncing { try file.syncAll() }
         } catch {
             try FileDescriptor.remove(path)
             throw error
@@ -60,7 +64,7 @@ struct PreparedSegment: Sendable {
         try file.write(header.encoded, at: 0)
         let path = directory + "/" + SegmentHeader.fileName(firstOffset: header.firstOffset)
         try FileDescriptor.rename(file.path, to: path)
-        return SegmentFile(file: file, path: path, firstOffset: header.firstOffset, capacity: capacity)
+        return SegmentFile(file: file, path: path, header: header, capacity: capacity)
     }
 }
 

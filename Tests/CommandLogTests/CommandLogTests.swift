@@ -127,6 +127,46 @@ struct CommandLogTests {
         #expect(directory.size(directory.segments[1]) == 64 + 24 + (5 << 20))
     }
 
+    @Test("a segment that is empty makes way for one that is large enough")
+    func largeFirstFrame() throws {
+        let directory = LogDirectory()
+        let frames = [payload(1, count: 1 << 20), payload(2, count: 2 << 20), payload(3, count: 10)]
+        var (log, _) = try directory.open()
+        let reader = try LogReader(directory: directory.path, from: 0)
+        #expect(log.ensureRoom(bytes: 1 << 20))
+        try log.write(frames[0])
+        #expect(log.segmentCount == 1)
+        #expect(directory.segments.count == 1)
+        #expect(try reader.read(upTo: log.endOffset, maximumBytes: 1 << 21) == frames[0])
+        try log.write(frames[1])
+        try log.write(frames[2])
+        #expect(log.segmentCount == 3)
+        try log.shutdown()
+        let replay: Replay
+        (log, replay) = try directory.open()
+        #expect(replay.frames == frames)
+        try log.shutdown()
+    }
+
+    @Test("a segment can be begun early, so that a checkpoint's offset begins one")
+    func beginSegment() throws {
+        let directory = LogDirectory()
+        let (log, _) = try directory.open()
+        try log.beginSegment()
+        #expect(log.segmentCount == 1)
+        try log.write(payload(1, count: 100))
+        try log.append("after")
+        try log.beginSegment()
+        try log.beginSegment()
+        #expect(log.segmentCount == 2)
+        try log.writeFrame()
+        log.trim(before: 100)
+        try waitUntil { log.firstOffset == 100 }
+        try log.shutdown()
+        let (_, replay) = try directory.open(from: 100)
+        #expect(replay.bytes == Array("after".utf8))
+    }
+
     @Test("only what a sync has covered counts as synced")
     func syncedOffset() async throws {
         let directory = LogDirectory()

@@ -6,8 +6,8 @@ import Testing
 
 @Suite("Against redis-server", .enabled(if: RedisPeer.isInstalled, "redis-server is not installed"))
 struct ConformanceTests {
-    /// How many random commands each case sends; they take about a second per 20,000.
-    static let commands = environmentNumber("CODIS_CONFORMANCE_COMMANDS") ?? 30_000
+    /// How many random commands each case sends.
+    static let commands = environmentNumber("CODIS_CONFORMANCE_COMMANDS") ?? 20_000
 
     @Test("random commands are answered alike, byte for byte", arguments: 1...3)
     func randomCommands(run: Int) throws {
@@ -90,6 +90,6 @@ struct ConformanceTests {
         "KEYS [^a]", "KEYS", "DEL", "DEL missing", "DEL x x y", "TYPE missing", "TYPE z", "OBJECT ENCODING missing",
         "STRLEN missing", "STRLEN z", "APPEND new ", "EXISTS new", "GET new", "ECHO", "ECHO a b", "PING", "PING hello",
         "PING a b", "SUBSTR z 0 0", "GETSET new 1", "GETSET newer 1", "GET newer", "DECR newer", "DECRBY newer 5",
-        "INCRBY newer abc", "INCRBY newer ", "DBSIZE", "RANDOMKEY", "FLUSHDB", "RANDOMKEY", "DBSIZE", "FLUSHALL",
+        "INCRBY newer abc", "INCRBY newer -", "DBSIZE", "RANDOMKEY", "FLUSHDB", "RANDOMKEY", "DBSIZE", "FLUSHALL",
     ]
 }

@@ -65,6 +65,12 @@ struct KnownDifference: Sendable {
         } inTwoEight: { _, _ in
             .error("ERR source and destination objects are the same")
         },
+        KnownDifference(reason: "the greatest size of a string is a setting since 6.2, which the error names") {
+            ["setrange", "append"].contains($0[0])
+        } inTwoEight: { reply, _ in
+            reply == .error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+                ? .error("ERR string exceeds maximum allowed size (512MB)") : reply
+        },
         KnownDifference(reason: "SET with both NX and XX never sets; since 3.0 it is a syntax error") { words in
             words[0] == "set" && words.dropFirst(3).contains("nx") && words.dropFirst(3).contains("xx")
         } inTwoEight: { reply, _ in

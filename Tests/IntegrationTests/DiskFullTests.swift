@@ -9,7 +9,7 @@ import Testing
 struct DiskFullTests {
     @Test("writes are refused, reads go on, deleting makes room, and nothing is lost")
     func deletingMakesRoom() throws {
-        let volume = try LoopVolume(megabytes: 512)
+        let volume = try LoopVolume(megabytes: 300)
         let server = try TestServer(configuration: ["appendonly yes"], directory: volume.path)
         let client = try server.connect(timeoutSeconds: 60)
         var written = try writeUntilRefused(client, prefix: "a")
@@ -36,7 +36,7 @@ struct DiskFullTests {
 
     @Test("a server killed on a full disk comes back with everything acknowledged")
     func killedWhileFull() throws {
-        let volume = try LoopVolume(megabytes: 512)
+        let volume = try LoopVolume(megabytes: 300)
         let server = try TestServer(configuration: ["appendonly yes"], directory: volume.path)
         let written = try writeUntilRefused(try server.connect(timeoutSeconds: 60), prefix: "a")
         try server.killAndRestart()
@@ -49,7 +49,7 @@ struct DiskFullTests {
 
     @Test("space taken and given back by somebody else is noticed by itself")
     func strangerMakesRoom() throws {
-        let volume = try LoopVolume(megabytes: 512)
+        let volume = try LoopVolume(megabytes: 300)
         let server = try TestServer(configuration: ["appendonly yes"], directory: volume.path)
         let client = try server.connect(timeoutSeconds: 60)
         #expect(try client.command("SET", "before", "1") == .ok)

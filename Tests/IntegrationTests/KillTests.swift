@@ -17,7 +17,7 @@ struct KillTests {
     func killedAtRandomMoments(policy: String) throws {
         var random = SeededGenerator()
         print("kill -9, appendfsync \(policy): CODIS_TEST_SEED=\(random.seed)")
-        let server = try TestServer(configuration: ["appendonly yes", "appendfsync \(policy)", "loglevel warning"])
+        let server = try TestServer(configuration: ["appendonly yes", "appendfsync \(policy)"])
         var writers = [
             RecordingWriter(database: 0, largestValue: 2_000),
             RecordingWriter(database: 1, largestValue: 100_000),
@@ -29,6 +29,7 @@ struct KillTests {
             cycle += 1
             try writeUntilKilled(server, &writers, &random)
             try server.kill()
+            server.configuration = settings(policy, &random)
             if random.oneIn(4) { try killWhileStarting(server, &random) }
             try server.start()
             for index in writers.indices {
@@ -40,6 +41,18 @@ struct KillTests {
         let acknowledged = writers.map(\.acknowledgedChanges).reduce(0, +)
         print("kill -9, appendfsync \(policy): \(cycle) cycles, \(acknowledged) acknowledged changes, nothing lost")
         try server.stop()
+    }
+
+    /// Checkpoints and segments of other sizes after each start, so that kills fall into them and between them.
+    private func settings(_ policy: String, _ random: inout SeededGenerator) -> [String] {
+        [
+            "appendonly yes",
+            "appendfsync \(policy)",
+            "checkpoint-log-size \(random.pick(["64kb", "1mb", "64mb"]))",
+            "checkpoint-dirty-pages \(random.pick([100, 2_000, 65_536]))",
+            "checkpoint-interval \(random.pick([1, 60]))",
+            "log-segment-size \(random.pick(["64kb", "1mb", "64mb"]))",
+        ]
     }
 
     /// Lets all writers write with many requests under way, until the server dies under them at a random moment.

@@ -151,8 +151,10 @@ extension StringModel.Change {
         case 741...760: return .incrementByHalf(key: key("f", 5))
         case 761...860: return .remove((0..<random.number(1...5)).map { _ in key("s", 300) })
         case 861...900:
-            guard let source = model.entries.keys.first(where: { $0.first == UInt8(ascii: "s") }) else { fallthrough }
-            return .rename(from: source, to: key("s", 300))
+            let target = key("s", 300)
+            let source = model.entries.keys.first { $0.first == UInt8(ascii: "s") && $0 != target }
+            guard let source else { fallthrough }
+            return .rename(from: source, to: target)
         case 901...960: return .expire(key: key("s", 300), atKiloseconds: random.number(3_000_000...3_100_000))
         case 961...999: return .persist(key: key("s", 300))
         default: return random.oneIn(5) ? .removeAll : .remove([key("b", 20), key("n", 20)])

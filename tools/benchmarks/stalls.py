@@ -63,7 +63,7 @@ def checkpoints(client):
     """How many checkpoints or rewrites the server has made."""
     for line in client.command("INFO", "all").decode().splitlines():
         name, _, value = line.partition(":")
-        if name in ("checkpoints", "storage_checkpoints", "aof_rewrites"):
+        if name in ("checkpoints_completed", "aof_rewrites"):
             return int(value)
     return 0
 

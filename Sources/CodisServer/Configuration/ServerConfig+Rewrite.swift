@@ -95,7 +95,8 @@ extension ConfigDirective {
         case .directory: return [RewrittenValue(text: Self.quoted(value), isForced: true)]
         case .optionalText, .password:
             return value.isEmpty ? [] : [RewrittenValue(text: Self.quoted(value), isForced: true)]
-        case .bind, .master: return value.isEmpty ? [] : [RewrittenValue(text: value, isForced: true)]
+        case .bind: return Self.words(config.bind)
+        case .master: return Self.words(config.master.map { [$0.host, "\($0.port)"] } ?? [])
         case .savePoints:
             return config.savePoints.map { point in
                 RewrittenValue(text: Array("\(point.seconds) \(point.changes)".utf8), isForced: true)
@@ -111,6 +112,17 @@ extension ConfigDirective {
                 )
             }
         }
+    }
+
+    /// A line of several words, or none; they are in quotes only where they must, since 2.8 writes them without.
+    private static func words(_ words: [String]) -> [RewrittenValue] {
+        guard !words.isEmpty else { return [] }
+        let texts = words.map { word in
+            let bytes = Array(word.utf8)
+            let isPlain = bytes.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x27 }
+            return isPlain && !bytes.isEmpty ? bytes : quoted(bytes)
+        }
+        return [RewrittenValue(text: Array(texts.joined(separator: [0x20])), isForced: true)]
     }
 
     private static func quoted(_ bytes: [UInt8]) -> [UInt8] {

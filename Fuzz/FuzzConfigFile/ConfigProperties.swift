@@ -1,0 +1,1 @@
+../../Tests/CodisServerTests/Configuration/ConfigProperties.swift

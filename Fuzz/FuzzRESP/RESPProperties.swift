@@ -1,0 +1,1 @@
+../../Tests/RESPTests/RESPProperties.swift

@@ -1,0 +1,36 @@
+// swift-tools-version: 6.2
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import PackageDescription
+
+/// As in the package that is fuzzed, but for warnings: libFuzzer's entry points need an attribute that warns.
+let settings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    // libFuzzer has the main function.
+    .unsafeFlags(["-parse-as-library"]),
+]
+
+let package = Package(
+    name: "Fuzz",
+    dependencies: [.package(name: "codis", path: "..")],
+    targets: [
+        .executableTarget(
+            name: "FuzzRESP",
+            dependencies: [.product(name: "RESP", package: "codis")],
+            path: "FuzzRESP",
+            swiftSettings: settings
+        ),
+        .executableTarget(
+            name: "FuzzConfigFile",
+            dependencies: [.product(name: "CodisServer", package: "codis")],
+            path: "FuzzConfigFile",
+            swiftSettings: settings
+        ),
+        .executableTarget(name: "FuzzCanary", path: "FuzzCanary", swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

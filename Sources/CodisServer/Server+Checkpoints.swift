@@ -1,0 +1,262 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import CommandLog
+internal import Keyspace
+internal import NIOCore
+internal import NIOPosix
+internal import Glibc
+internal import Synchronization
+
+/// How a checkpoint fares on the background thread.
+final class CheckpointThread: Sendable {
+    /// Nothing while it runs; then why it failed, if it did.
+    let outcome = Mutex<Outcome?>(nil)
+
+    enum Outcome: Sendable {
+        case durable
+        case failed(String)
+    }
+}
+
+/// What is known of the checkpoints.
+struct CheckpointState {
+    /// The replication id: 40 digits, drawn when the log was made.
+    var identity: [UInt8] = []
+    /// Where the last checkpoint stands in the log.
+    var lastOffset: UInt64 = 0
+    var lastStartNanoseconds: Int64 = 0
+    /// The commit that is on its way to the disk.
+    var running: Checkpoint?
+    /// What the background thread has of it.
+    var thread: CheckpointThread?
+    /// Whether another was asked for while one was running.
+    var isWanted = false
+    /// What is to be done when the next one that begins has ended; gets whether it went well.
+    var waiters: [(Bool) -> Void] = []
+    /// Those of the running one.
+    var runningWaiters: [(Bool) -> Void] = []
+    /// The last checkpoint that ended well (rdb_last_save_time).
+    var lastSaveSeconds: Int64 = 0
+    var lastWasGood = true
+    var lastDurationSeconds: Int64 = -1
+    var completed = 0
+    /// Whether BGSAVE, or BGREWRITEAOF, waits for one.
+    var isAskedFor = false
+    var isRewriteAskedFor = false
+}
+
+/// Checkpoints: the tree is committed for a place in the log, and made durable by another thread.
+///
+/// 1. The log's frame is written. 2. The keyspace is committed for the place behind it, on the loop and without a
+/// sync. 3. On a thread of its own: the log is synced up to there, then the tree. 4. Back on the loop: the log before
+/// that place is given up, but for what replicas may ask for.
+extension Server {
+    /// Begins a checkpoint if enough has happened since the last.
+    @inline(__always)
+    func startCheckpointIfDue() {
+        let isLogLong = effects.endOffset &- checkpoints.lastOffset >= UInt64(config.checkpointLogSize)
+        if keyspace.commitIsDue || (isLogLong && checkpoints.running == nil) { startCheckpoint() }
+    }
+
+    /// Begins a checkpoint, or has one begin when the running one has ended; `completion` hears how it went.
+    func requestCheckpoint(_ completion: @escaping (Bool) -> Void = { _ in }) {
+        checkpoints.waiters.append(completion)
+        if checkpoints.running == nil { startCheckpoint() } else { checkpoints.isWanted = true }
+    }
+
+    private var position: LogPosition {
+        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.database)
+    }
+
+    private func startCheckpoint() {
+        guard !isLoading, let commandLog = effects.log, writeRefusal == nil else { return endWaiters(false) }
+        do throws(CommandLogError) {
+            try commandLog.writeFrame()
+        } catch {
+            // The end of the tick deals with it. Trimming the log may be what frees the disk, so a commit that was
+            // made before goes on.
+            return endWaiters(false)
+        }
+        let start = clock.monotonicNanoseconds
+        do throws(KeyspaceError) {
+            let checkpoint = try keyspace.commit(at: position)
+            _ = clock.readMonotonic()
+            noteLatency("checkpoint-commit", nanoseconds: clock.monotonicNanoseconds - start)
+            if let checkpoint {
+                begin(checkpoint)
+            } else if checkpoints.running == nil {
+                // Nothing has changed, so everything is durable.
+                checkpoints.lastSaveSeconds = clock.seconds
+                dirty = 0
+                endWaiters(true)
+            }
+        } catch {
+            // The end of the tick sees the failure of the keyspace.
+            endWaiters(false)
+            needsTickEnd()
+        }
+    }
+
+    private func endWaiters(_ isGood: Bool) {
+        let waiters = checkpoints.waiters
+        checkpoints.waiters = []
+        for waiter in waiters { waiter(isGood) }
+    }
+
+    /// Commits in the middle of a large command, for the place in the log before it.
+    func commitUnderPressure() throws(KeyspaceError) {
+        let position = LogPosition(
+            identity: checkpoints.identity,
+            offset: commandStart.offset,
+            database: commandStart.database
+        )
+        if let checkpoint = try keyspace.commit(at: position) { begin(checkpoint) }
+    }
+
+    private func begin(_ checkpoint: Checkpoint) {
+        checkpoints.running = checkpoint
+        checkpoints.runningWaiters = checkpoints.waiters
+        checkpoints.waiters = []
+        checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
+        checkpoints.lastOffset = checkpoint.position.offset
+        dirty = 0
+        advanceCheckpoint()
+    }
+
+    /// Brings the running checkpoint a step further: the log first, then the tree.
+    func advanceCheckpoint() {
+        guard let checkpoint = checkpoints.running, checkpoints.thread == nil, let commandLog = effects.log else { return }
+        if commandLog.failure != nil { return checkpointEnded(checkpoint, "the log cannot be synced") }
+        if commandLog.syncedOffset < checkpoint.position.offset {
+            // While another sync is under way this does nothing; the end of that one, or the cron, comes back here.
+            commandLog.startBackgroundSync { [loop, self] _ in
+                loop.execute { self.advanceCheckpoint() }
+            }
+            return
+        }
+        let thread = CheckpointThread()
+        checkpoints.thread = thread
+        backgroundThread.submit { [loop, self] _ in
+            do throws(KeyspaceError) {
+                try checkpoint.makeDurable()
+                thread.outcome.withLock { $0 = .durable }
+            } catch {
+                let text = "\(error)"
+                thread.outcome.withLock { $0 = .failed(text) }
+            }
+            loop.execute {
+                // Somebody may have waited for it, and ended it already.
+                if self.checkpoints.thread === thread { self.checkpointLeftThread(checkpoint, thread) }
+            }
+        }
+    }
+
+    private func checkpointLeftThread(_ checkpoint: Checkpoint, _ thread: CheckpointThread) {
+        switch thread.outcome.withLock({ $0 }) {
+        case .failed(let reason): checkpointEnded(checkpoint, reason)
+        case .durable: checkpointEnded(checkpoint, nil)
+        case nil: break
+        }
+    }
+
+    private func checkpointEnded(_ checkpoint: Checkpoint, _ failure: String?) {
+        clock.readAll()
+        checkpoints.thread = nil
+        checkpoints.running = nil
+        let waiters = checkpoints.runningWaiters
+        checkpoints.runningWaiters = []
+        let nanoseconds = clock.monotonicNanoseconds - checkpoints.lastStartNanoseconds
+        checkpoints.lastDurationSeconds = nanoseconds / 1_000_000_000
+        checkpoints.lastWasGood = failure == nil
+        if let failure {
+            refuseWrites("The keyspace cannot be synced: \(failure)")
+        } else {
+            keyspace.finish(checkpoint)
+            checkpoints.completed += 1
+            checkpoints.lastSaveSeconds = clock.seconds
+            trimLog(before: checkpoint.position.offset)
+            log.verbose("Checkpoint at offset \(checkpoint.position.offset) in \(nanoseconds / 1_000_000) ms")
+        }
+        for waiter in waiters { waiter(failure == nil) }
+        if failure == nil, checkpoints.isWanted || !checkpoints.waiters.isEmpty {
+            checkpoints.isWanted = false
+            startCheckpoint()
+        }
+        scheduleReclaim()
+    }
+
+    /// Gives up the log before `offset`, but for the backlog and what is to be kept.
+    private func trimLog(before offset: UInt64) {
+        let kept = UInt64(max(0, config.backlogSize) + max(0, config.logRetentionSize))
+        if offset > kept { effects.log?.trim(before: offset - kept) }
+    }
+
+    /// Makes a checkpoint and waits for it: SAVE and the end of the server.
+    func checkpointNow() -> Bool {
+        if let running = checkpoints.running {
+            // The thread may be at it: wait, then hear of its end here instead of later.
+            guard finishRunning(running) else { return false }
+        }
+        guard !isLoading, let commandLog = effects.log, commandLog.failure == nil else { return false }
+        do {
+            try commandLog.writeFrame()
+            guard let checkpoint = try keyspace.commit(at: position) else {
+                checkpoints.lastSaveSeconds = clock.seconds
+                return true
+            }
+            begin(checkpoint)
+            return finishRunning(checkpoint)
+        } catch {
+            log.warning("Saving: \(error)")
+            return false
+        }
+    }
+
+    /// Waits for the running checkpoint, or does what is left of it on this thread; false if it failed.
+    private func finishRunning(_ checkpoint: Checkpoint) -> Bool {
+        guard let commandLog = effects.log else { return false }
+        if let thread = checkpoints.thread {
+            while thread.outcome.withLock({ $0 == nil }) { usleep(1000) }
+            checkpointLeftThread(checkpoint, thread)
+            return checkpoints.lastWasGood
+        }
+        do {
+            if commandLog.syncedOffset < checkpoint.position.offset { try commandLog.syncNow() }
+            try checkpoint.makeDurable()
+        } catch {
+            checkpointEnded(checkpoint, "\(error)")
+            return false
+        }
+        checkpointEnded(checkpoint, nil)
+        return true
+    }
+
+    // MARK: Reclaim
+
+    /// Has a step of reclaim done soon, if there is something to reclaim.
+    func scheduleReclaim() {
+        guard !cron.isReclaimScheduled, keyspace.hasReclaimWork else { return }
+        cron.isReclaimScheduled = true
+        // By the clock rather than at once: what is executed at once runs before the sockets are read again.
+        loop.scheduleTask(in: .microseconds(300)) { [unowned self] in
+            cron.isReclaimScheduled = false
+            reclaimStep()
+            scheduleReclaim()
+        }
+    }
+
+    private func reclaimStep() {
+        var clock = Clock()
+        var spent: Int64 = 0
+        do throws(KeyspaceError) {
+            while spent < 300_000, keyspace.ensureRoomForDelete() {
+                guard try keyspace.reclaim(maximumRows: 32) else { break }
+                spent += clock.readMonotonic()
+            }
+        } catch {
+            // The end of the tick sees that the keyspace has failed.
+        }
+        if keyspace.failure != nil || keyspace.commitIsDue { needsTickEnd() }
+    }
+}

@@ -1,0 +1,121 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import NIOCore
+internal import RESP
+
+/// The clients: how they come, what they may hold, and how they go.
+extension Server {
+    /// Takes a new connection as a client; nil if there are too many.
+    func connected(_ context: ChannelHandlerContext) -> Session? {
+        let channel = context.channel
+        guard sessions.count < config.maximumClients else {
+            statistics.connectionsRejected += 1
+            let text = ByteBuffer(string: "-ERR max number of clients reached\r\n")
+            context.writeAndFlush(NIOAny(text), promise: nil)
+            return nil
+        }
+        clock.readAll()
+        statistics.connectionsReceived += 1
+        let isUnixSocket = channel.localAddress?.protocol == .unix
+        let session = Session(
+            self,
+            identifier: nextSessionIdentifier,
+            context: context,
+            address: isUnixSocket ? "\(config.unixSocket ?? ""):0" : Server.text(of: channel.remoteAddress),
+            isUnixSocket: isUnixSocket
+        )
+        nextSessionIdentifier += 1
+        sessions[session.identifier] = session
+        log.verbose("Accepted \(session.address)")
+        return session
+    }
+
+    /// Hears that a client's connection is gone.
+    func disconnected(_ session: Session) {
+        guard sessions.removeValue(forKey: session.identifier) != nil else { return }
+        if session.isMonitor {
+            monitors.removeAll { $0 === session }
+            configurationChanged()
+        }
+        log.verbose("Client closed connection \(session.address)")
+    }
+
+    /// `address:port`, with brackets around an IPv6 address.
+    static func text(of address: SocketAddress?) -> String {
+        guard let address, let ip = address.ipAddress, let port = address.port else { return "?:0" }
+        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+    }
+
+    /// Closes a client when what waits for it exceeds the limits of its class.
+    func checkOutputLimits(_ session: Session) {
+        let limit = config.outputBufferLimits.normal
+        guard limit.hardBytes > 0 || limit.softBytes > 0, session.isOpen else { return }
+        let waiting = session.waitingOutputBytes
+        if limit.hardBytes > 0, waiting >= limit.hardBytes { return closeForOutput(session) }
+        guard limit.softBytes > 0, waiting >= limit.softBytes else {
+            session.overSoftLimitSinceMilliseconds = 0
+            return
+        }
+        if session.overSoftLimitSinceMilliseconds == 0 {
+            session.overSoftLimitSinceMilliseconds = clock.milliseconds
+        } else if clock.milliseconds - session.overSoftLimitSinceMilliseconds > Int64(limit.softSeconds) * 1000 {
+            closeForOutput(session)
+        }
+    }
+
+    private func closeForOutput(_ session: Session) {
+        log.warning("Client \(description(of: session)) scheduled to be closed ASAP for overcoming of output buffer limits.")
+        // Later than now: the session may be the one whose command runs.
+        loop.execute { session.closeNow() }
+    }
+
+    /// The line of CLIENT LIST for a client, without its line end.
+    func description(of session: Session) -> String {
+        let now = clock.milliseconds
+        var flags = ""
+        if session.isMonitor { flags += "O" }
+        if session.isHeld { flags += "b" }
+        if session.closesAfterReply { flags += "c" }
+        if session.isUnixSocket { flags += "U" }
+        if flags.isEmpty { flags = "N" }
+        let inProgress = call.session === session ? call.reply.readableBytes : session.output.readableBytes
+        let waiting = session.waitingOutputBytes
+        let events = waiting > 0 || inProgress > 0 ? "rw" : "r"
+        let name = String(decoding: session.name, as: UTF8.self)
+        return "id=\(session.identifier) addr=\(session.address) fd=\(session.fileDescriptor) name=\(name)"
+            + " age=\((now - session.createdAtMilliseconds) / 1000)"
+            + " idle=\((now - session.lastInteractionMilliseconds) / 1000) flags=\(flags)"
+            + " db=\(session.database) sub=0 psub=0 multi=-1 qbuf=\(session.unreadBytes) qbuf-free=32768"
+            + " obl=\(min(inProgress, 16384)) oll=\(waiting > 0 ? (waiting + 16383) / 16384 : 0) omem=\(waiting)"
+            + " events=\(events) cmd=\(session.lastCommand?.name ?? "NULL")"
+    }
+
+    // MARK: Time
+
+    /// Closes the clients that have been idle for too long.
+    func closeIdleClients() {
+        guard config.timeoutSeconds > 0 else { return }
+        let limit = Int64(config.timeoutSeconds) * 1000
+        for session in Array(sessions.values)
+        where !session.isMonitor && !session.isHeld
+            && clock.milliseconds - session.lastInteractionMilliseconds > limit
+        {
+            log.verbose("Closing idle client")
+            session.closeNow()
+        }
+    }
+
+    /// Holds the commands of all clients, for CLIENT PAUSE.
+    func pauseClients(milliseconds: Int64) {
+        pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds + milliseconds)
+        for session in sessions.values { session.isHeld = true }
+        loop.scheduleTask(in: .milliseconds(milliseconds)) { [unowned self] in
+            clock.readAll()
+            guard clock.milliseconds >= pausedUntilMilliseconds, pausedUntilMilliseconds != 0 else { return }
+            pausedUntilMilliseconds = 0
+            for session in Array(sessions.values) where session.isHeld { session.resume() }
+        }
+    }
+}

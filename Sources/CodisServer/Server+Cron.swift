@@ -1,0 +1,143 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import CommandLog
+internal import Glibc
+internal import Keyspace
+internal import NIOCore
+
+/// What the background work keeps between its turns.
+struct CronState {
+    var isReclaimScheduled = false
+    var isExpiryScheduled = false
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    var expiresActively = true
+    var lastSecond: Int64 = 0
+    var lastSampleNanoseconds: Int64 = 0
+    var lastSyncStartNanoseconds: Int64 = 0
+    var frequency = 0
+    var task: RepeatedTask?
+    var peakMemory = 0
+}
+
+/// The background work, `hz` times a second (Redis 2.8: redis.c, serverCron).
+extension Server {
+    /// Begins the background work, or goes on with it at another frequency.
+    func startCron() {
+        cron.task?.cancel()
+        cron.frequency = config.frequency
+        let period = TimeAmount.nanoseconds(1_000_000_000 / Int64(max(1, config.frequency)))
+        cron.task = loop.scheduleRepeatedTask(initialDelay: period, delay: period) { [unowned self] _ in
+            runCron()
+        }
+    }
+
+    private func runCron() {
+        clock.readAll()
+        if let signal = Signals.takeShutdown() {
+            log.warning("Received \(signal) scheduling shutdown...")
+            if shutDown(saving: nil) { return }
+            log.warning("SIGTERM received but errors trying to shut down the server, check the logs for more information")
+        }
+        if config.frequency != cron.frequency { startCron() }
+        if clock.monotonicNanoseconds - cron.lastSampleNanoseconds >= 100_000_000 {
+            cron.lastSampleNanoseconds = clock.monotonicNanoseconds
+            statistics.sample(atNanoseconds: clock.monotonicNanoseconds)
+        }
+        syncLogIfDue()
+        advanceCheckpoint()
+        expireActively()
+        scheduleReclaim()
+        checkpointForAge()
+        cron.peakMemory = max(cron.peakMemory, usedMemory)
+        let second = clock.monotonicNanoseconds / 1_000_000_000
+        if second != cron.lastSecond {
+            cron.lastSecond = second
+            closeIdleClients()
+        }
+        checkWaitingOutput()
+        if effects.pendingBytes > 0 { needsTickEnd() }
+    }
+
+    /// A soft limit can be overstepped by waiting alone.
+    private func checkWaitingOutput() {
+        let limit = config.outputBufferLimits.normal
+        guard limit.hardBytes > 0 || limit.softBytes > 0 else { return }
+        for session in sessions.values where !session.isFlushed { checkOutputLimits(session) }
+    }
+
+    // MARK: Log
+
+    /// `appendfsync everysec`: a sync on the log's own thread, each second in which something was written.
+    private func syncLogIfDue() {
+        guard let commandLog = effects.log, config.appendOnly, config.appendFsync == .everySecond else { return }
+        if let failure = commandLog.failure {
+            return refuseWrites("Errors writing to the AOF file: \(failure)")
+        }
+        guard commandLog.syncedOffset < commandLog.endOffset else { return }
+        let sinceLast = clock.monotonicNanoseconds - cron.lastSyncStartNanoseconds
+        guard sinceLast >= 1_000_000_000 else { return }
+        if commandLog.isSyncing {
+            // The disk does not keep up; writing goes on, but the operator can see it.
+            if sinceLast >= 2_000_000_000 {
+                statistics.delayedSyncs += 1
+                cron.lastSyncStartNanoseconds = clock.monotonicNanoseconds
+                log.notice("Asynchronous AOF fsync is taking too long (disk is busy?).")
+            }
+            return
+        }
+        cron.lastSyncStartNanoseconds = clock.monotonicNanoseconds
+        commandLog.startBackgroundSync { [loop, self] outcome in
+            guard case .failure(let error) = outcome else { return }
+            let text = "\(error)"
+            loop.execute { self.refuseWrites("Errors writing to the AOF file: \(text)") }
+        }
+    }
+
+    /// A checkpoint when the last is old, so that a restart has little to replay; sooner when something waits to be
+    /// reclaimed, which it does until the commit that let go of it is durable.
+    private func checkpointForAge() {
+        guard checkpoints.running == nil else { return }
+        let age = clock.monotonicNanoseconds - checkpoints.lastStartNanoseconds
+        let isReclaimWaiting = keyspace.hasReclaimBacklog && !keyspace.hasReclaimWork
+        let interval = Int64(config.checkpointIntervalSeconds) * 1_000_000_000
+        let isOld = interval > 0 && age >= interval && effects.endOffset != checkpoints.lastOffset
+        if isOld || (isReclaimWaiting && age >= 1_000_000_000) { requestCheckpoint() }
+    }
+
+    // MARK: Expiry
+
+    /// Deletes what is due, for a bounded time; goes on soon if something is left.
+    private func expireActively() {
+        guard cron.expiresActively, expiresKeys, !cron.isExpiryScheduled else { return }
+        guard pausedUntilMilliseconds == 0, writeRefusal == nil else { return }
+        let budget: Int64 = 2_000_000
+        var timer = Clock()
+        var spent: Int64 = 0
+        var isMore = false
+        do throws(KeyspaceError) {
+            while keyspace.ensureRoomForDelete(), effects.ensureRoom(bytes: 1024) {
+                guard let due = try keyspace.nextExpired(at: clock.milliseconds) else { break }
+                ByteView.with(due.key) { expire($0, in: due.database) }
+                if keyspace.failure != nil { break }
+                spent += timer.readMonotonic()
+                if spent > budget {
+                    isMore = true
+                    break
+                }
+            }
+        } catch {
+            needsTickEnd()
+        }
+        noteLatency("expire-cycle", nanoseconds: spent)
+        if isMore {
+            cron.isExpiryScheduled = true
+            loop.scheduleTask(in: .milliseconds(4)) { [unowned self] in
+                cron.isExpiryScheduled = false
+                clock.readAll()
+                expireActively()
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import CommandLog
+internal import Keyspace
+internal import NIOCore
+internal import RESP
+
+/// The start: what the log holds beyond the keyspace is done again.
+extension Server {
+    /// Opens the log in `directory`, replays what the keyspace does not have, and begins to record.
+    ///
+    /// Throws a `CommandLogError`, or what makes the log's contents unusable.
+    func load(logDirectory directory: String) throws {
+        let start = keyspace.position
+        var options = CommandLogOptions(segmentBytes: max(1 << 20, config.logSegmentSize))
+        if start.identity.count == 40 {
+            options.expectedIdentity = LogIdentity(hexadecimal: start.identity.prefix(32))
+        }
+        checkpoints.identity = start.identity
+        let replay = LogReplay(self, from: start)
+        let commandLog = try CommandLog.open(
+            directory: directory,
+            options: options,
+            replayFrom: start.offset,
+            knownSynced: 0
+        ) { payload, offset in
+            try replay.apply(payload, at: offset)
+        }
+        if start.identity.isEmpty {
+            checkpoints.identity = Array((commandLog.identity.description + HexDigits.random(count: 8)).utf8)
+        }
+        if commandLog.recovery.droppedBytes > 0 {
+            log.warning("The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write were cut off.")
+        }
+        effects.begin(commandLog, database: replay.database)
+        checkpoints.lastOffset = start.offset
+        checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
+        isLoading = false
+        statistics = ServerStatistics()
+        commandStatistics.reset()
+        dirty = 0
+        if replay.commandCount > 0 {
+            log.notice("DB loaded from the log: \(replay.commandCount) commands since the last checkpoint")
+        }
+        // A new directory gets its first checkpoint at once, so that the keyspace knows its log; and one that a long
+        // replay has begun is made durable.
+        if let begun = checkpoints.running { checkpoints.lastOffset = begun.position.offset }
+        advanceCheckpoint()
+        if start.identity.isEmpty { requestCheckpoint() }
+    }
+}
+
+/// Why the log cannot be replayed.
+struct LogReplayError: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// Does again what stands in the log, as a session without a client.
+final class LogReplay {
+    private let server: Server
+    private let session: Session
+    private let call: CommandCall
+    private var decoder = RESPRequestDecoder()
+    /// The commands under their own names, whatever clients call them.
+    private let commands = CommandTable()
+    private let select: Command?
+    /// How many commands were done.
+    private(set) var commandCount = 0
+
+    /// The database that is selected, -1 if the log says nothing of it.
+    private(set) var database: Int
+
+    init(_ server: Server, from position: LogPosition) {
+        self.server = server
+        session = Session(server, identifier: 0, context: nil, address: "")
+        call = CommandCall(effects: server.effects)
+        database = position.database
+        session.database = max(0, position.database)
+        select = commands.find("select")
+    }
+
+    /// Does the commands in `payload`, whose first byte has stream offset `offset`.
+    func apply(_ payload: ByteView, at offset: UInt64) throws {
+        var done = 0
+        while done < payload.count {
+            let rest = payload.dropFirst(done)
+            let outcome = try decoder.decode(rest)
+            guard case .request(let consumed) = outcome else {
+                throw LogReplayError(description: "the log holds no command at offset \(offset + UInt64(done))")
+            }
+            call.begin(session)
+            call.arguments.take(decoder, in: rest)
+            call.request = rest.prefix(consumed)
+            server.commandStart = (offset + UInt64(done), database)
+            try run(at: offset + UInt64(done))
+            done += consumed
+            commandCount += 1
+            if server.keyspace.commitIsDue {
+                server.commandStart = (offset + UInt64(done), database)
+                try server.commitUnderPressure()
+            }
+        }
+    }
+
+    private func run(at offset: UInt64) throws {
+        let name = call.arguments[0]
+        guard let command = commands.find(name), command.arity.accepts(call.arguments.count) else {
+            throw LogReplayError(description: "the log holds an unknown command at offset \(offset)")
+        }
+        server.run(command, call)
+        // An error of a command at replay was one when it was first run, too, and changed nothing.
+        call.reply.clear()
+        if command === select { database = session.database }
+        if let failure = server.keyspace.failure { throw failure }
+    }
+}
+
+extension LogIdentity {
+    /// The identity of these 32 hexadecimal digits.
+    init?(hexadecimal digits: some Sequence<UInt8>) {
+        var bytes: [UInt8] = []
+        var high: UInt8?
+        for digit in digits {
+            let value: UInt8
+            switch digit {
+            case 0x30...0x39: value = digit - 0x30
+            case 0x61...0x66: value = digit - 0x61 + 10
+            default: return nil
+            }
+            if let first = high {
+                bytes.append(first << 4 | value)
+                high = nil
+            } else {
+                high = value
+            }
+        }
+        self.init(bytes)
+    }
+}

@@ -1,0 +1,61 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import CommandLog
+internal import Glibc
+internal import Keyspace
+internal import NIOCore
+
+/// What the end of the server needs to know.
+struct ShutdownState {
+    var isUnderWay = false
+    /// The pid file that was written, if one was.
+    var pidFile: String?
+    /// The unix socket that was made, if one was.
+    var unixSocket: String?
+}
+
+extension Server {
+    /// Ends the server in good order: a last checkpoint, then the process; false if that cannot be done.
+    ///
+    /// `saving` is what SHUTDOWN was told: true for SAVE, false for NOSAVE, nil for neither. With NOSAVE no checkpoint
+    /// is made; the log is synced all the same, so that nothing is lost but time at the next start.
+    func shutDown(saving: Bool?) -> Bool {
+        log.warning("User requested shutdown...")
+        if saving == false {
+            do {
+                try effects.log?.writeFrame()
+                try effects.log?.syncNow()
+            } catch {
+                log.warning("Syncing the log: \(error)")
+            }
+        } else {
+            log.notice("Saving the last checkpoint before exiting.")
+            guard checkpointNow() || writeRefusal != nil else {
+                log.warning("Error trying to save the DB, can't exit.")
+                return false
+            }
+            log.notice("DB saved on disk")
+        }
+        endProcess(status: 0)
+    }
+
+    /// Closes what is open, and ends the process.
+    func endProcess(status: Int32) -> Never {
+        if let pidFile = shutdown.pidFile {
+            log.notice("Removing the pid file.")
+            unsafe unlink(pidFile)
+        }
+        if let unixSocket = shutdown.unixSocket { unsafe unlink(unixSocket) }
+        keyspace.close()
+        if status == 0 {
+            do throws(CommandLogError) {
+                try effects.log?.shutdown()
+            } catch {
+                log.warning("Closing the log: \(error)")
+            }
+            log.warning("Redis is now ready to exit, bye bye...")
+        }
+        exit(status)
+    }
+}

@@ -1,0 +1,125 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import CommandLog
+internal import Keyspace
+internal import NIOCore
+
+/// The end of a tick: first the log, then the replies.
+///
+/// The first command of a tick schedules it; it runs when all sockets that were ready have been read. So a reply is
+/// never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
+extension Server {
+    /// Has the end of the tick run.
+    @inline(__always)
+    func needsTickEnd() {
+        guard !isTickEndScheduled else { return }
+        isTickEndScheduled = true
+        loop.execute(tickEndTask)
+    }
+
+    /// Has `session` answered at the end of the tick.
+    @inline(__always)
+    func touch(_ session: Session) {
+        if !session.isTouched {
+            session.isTouched = true
+            touched.append(session)
+        }
+        needsTickEnd()
+    }
+
+    func tickEnd() {
+        isTickEndScheduled = false
+        if let failure = keyspace.failure { return endAfterFailure(failure) }
+        let outcome = isLoading ? LogOutcome.written : writeLog()
+        var index = 0
+        // Closing may touch further sessions, which then come in a tick of their own.
+        let sessions = touched
+        touched.removeAll(keepingCapacity: true)
+        while index < sessions.count {
+            let session = sessions[index]
+            index += 1
+            session.isTouched = false
+            if session.hasWritten, outcome != .written {
+                refuseUnlogged(session, outcome)
+            } else {
+                session.hasWritten = false
+                session.flush()
+                if !session.isFlushed { checkOutputLimits(session) }
+            }
+        }
+        if outcome == .written { startCheckpointIfDue() }
+    }
+
+    enum LogOutcome {
+        case written
+        /// The disk is full: the effects of the tick wait, and so do the replies.
+        case mustWait
+        /// The log cannot be written any more.
+        case failed
+    }
+
+    /// Writes the effects of the tick to the log, and syncs them if that is asked for.
+    private func writeLog() -> LogOutcome {
+        guard let commandLog = effects.log else { return .written }
+        if let failure = effects.failure ?? commandLog.failure {
+            refuseWrites("Errors writing to the AOF file: \(failure)")
+            return .failed
+        }
+        guard commandLog.pendingBytes > 0 else { return .written }
+        let start = clock.monotonicNanoseconds
+        do throws(CommandLogError) {
+            try commandLog.writeFrame()
+            if config.appendOnly, config.appendFsync == .always { try commandLog.syncNow() }
+        } catch {
+            if case .diskFull = error {
+                scheduleLogRetry()
+                return .mustWait
+            }
+            refuseWrites("Errors writing to the AOF file: \(error)")
+            return .failed
+        }
+        if config.latencyMonitorThresholdMilliseconds > 0 {
+            _ = clock.readMonotonic()
+            noteLatency("aof-write", nanoseconds: clock.monotonicNanoseconds - start)
+        }
+        return .written
+    }
+
+    /// Writes what is pending in the middle of a tick, between two commands.
+    func writeFrameInTick() {
+        do throws(CommandLogError) {
+            try effects.log?.writeFrame()
+        } catch {
+            // What is pending stays; the end of the tick meets the same error and deals with it.
+            log.warning("Writing the log: \(error)")
+        }
+    }
+
+    /// What was answered rests on effects that are not in the log: the client must not hear of it.
+    private func refuseUnlogged(_ session: Session, _ outcome: LogOutcome) {
+        if outcome == .failed {
+            session.closeNow()
+        } else {
+            waitingForLog.append(session)
+        }
+    }
+
+    private func scheduleLogRetry() {
+        guard waitingForLog.isEmpty else { return }
+        log.warning("The disk is full: replies to writes wait until the log can be written.")
+        loop.scheduleTask(in: .milliseconds(100)) { [unowned self] in
+            let sessions = waitingForLog
+            waitingForLog = []
+            for session in sessions { touch(session) }
+            needsTickEnd()
+        }
+    }
+
+    /// Ends the process: what the keyspace holds can no longer be trusted, and the log has everything acknowledged.
+    private func endAfterFailure(_ failure: KeyspaceError) {
+        log.warning("The keyspace has failed, and the server ends: \(failure)")
+        log.warning("Everything that was acknowledged is in the log and is found again at the next start.")
+        endProcess(status: 1)
+    }
+}

@@ -1,0 +1,135 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import CommandLog
+internal import Keyspace
+internal import NIOCore
+internal import NIOPosix
+
+/// The server: the keyspace, the log, the clients, and what runs commands on behalf of them.
+///
+/// Everything in it belongs to one thread, that of `loop`, as in Redis. It is declared Sendable because NIO's
+/// closures demand it; each of them runs on the loop, or only hops there.
+final class Server: @unchecked Sendable {
+    /// The loop that reads the sockets and runs the commands.
+    let loop: any EventLoop
+    var config: ServerConfig
+    var log: ServerLog
+    let commands: CommandTable
+    let commandStatistics: CommandStatistics
+    let keyspace: Keyspace
+    let effects = EffectStream()
+
+    /// The call that all commands of clients share.
+    let call: CommandCall
+    var clock = Clock()
+    var statistics = ServerStatistics()
+    var slowLog = SlowLog()
+    var latency = LatencyMonitor()
+    /// Changes since the last save (rdb_changes_since_last_save).
+    var dirty = 0
+    /// 40 random digits, new at each start.
+    let runIdentifier: String
+    let startedAtMilliseconds: Int64
+
+    // Clients: see Server+Clients.swift.
+    var sessions: [Int: Session] = [:]
+    var nextSessionIdentifier = 1
+    var monitors: [Session] = []
+    var pausedUntilMilliseconds: Int64 = 0
+    /// What listens.
+    var listeners: [any Channel] = []
+
+    // Execution: see Server+Execution.swift.
+    /// Whether a command of a client runs.
+    var isExecuting = false
+    var gates: AdmissionGates = []
+    /// Commands that take at least so long are looked at for the slow log and the latency monitor.
+    var slowNanoseconds = Int64.max
+    /// Why writes are refused, if they are: the text behind `-`.
+    var writeRefusal: String?
+    /// Whether the log is being replayed.
+    var isLoading = true
+    /// Where in the log the command that runs begins, and the database that is selected there.
+    var commandStart: (offset: UInt64, database: Int) = (0, -1)
+
+    // The tick: see Server+Tick.swift.
+    var touched: [Session] = []
+    var isTickEndScheduled = false
+    var tickEndTask: @Sendable () -> Void = {}
+    /// Sessions whose replies wait until the log can be written again.
+    var waitingForLog: [Session] = []
+
+    // Background work: see Server+Checkpoints.swift and Server+Cron.swift.
+    var checkpoints = CheckpointState()
+    let backgroundThread = NIOThreadPool(numberOfThreads: 1)
+    var cron = CronState()
+    var shutdown = ShutdownState()
+
+    init(config: ServerConfig, log: ServerLog, loop: any EventLoop, keyspace: Keyspace, commands: CommandTable) {
+        self.config = config
+        self.log = log
+        self.loop = loop
+        self.keyspace = keyspace
+        self.commands = commands
+        commandStatistics = CommandStatistics(count: commands.rows.count)
+        call = CommandCall(effects: effects)
+        runIdentifier = HexDigits.random(count: 40)
+        startedAtMilliseconds = Clock().milliseconds
+        checkpoints.lastSaveSeconds = startedAtMilliseconds / 1000
+        tickEndTask = { [unowned self] in self.tickEnd() }
+        backgroundThread.start()
+        keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
+        configurationChanged()
+    }
+
+    /// How many databases there are.
+    var databaseCount: Int { config.databases }
+
+    /// Whether keys expire by themselves: not while the log is replayed, where each expiry stands as a DEL.
+    @inline(__always)
+    var expiresKeys: Bool { !isLoading }
+
+    /// Whether small integers count as shared: not when maxmemory has a policy that must know when each was used.
+    var sharesIntegers: Bool {
+        let needsOwn = config.maximumMemoryPolicy == .volatileLRU || config.maximumMemoryPolicy == .allKeysLRU
+        return !(config.maximumMemory > 0 && needsOwn)
+    }
+
+    /// What counts as used memory: the logical size of the data and of the clients' buffers.
+    var usedMemory: Int { keyspace.storedBytes }
+
+    /// Brings up to date what follows from the configuration.
+    func configurationChanged() {
+        gates.set(.password, config.requiredPassword != nil)
+        gates.set(.memory, config.maximumMemory > 0)
+        gates.set(.writesRefused, writeRefusal != nil)
+        gates.set(.monitored, !monitors.isEmpty)
+        var slow = Int64.max
+        if config.slowLogSlowerThanMicroseconds >= 0 {
+            slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedReportingOverflow(by: 1000).partialValue
+        }
+        if config.latencyMonitorThresholdMilliseconds > 0 {
+            slow = min(slow, Int64(config.latencyMonitorThresholdMilliseconds) * 1_000_000)
+        }
+        slowNanoseconds = max(0, slow)
+        slowLog.trim(to: max(0, config.slowLogMaximumLength))
+        log.level = config.logLevel
+    }
+
+    /// Refuses writes from now on, with `reason` behind `MISCONF `.
+    func refuseWrites(_ reason: String) {
+        guard writeRefusal == nil else { return }
+        log.warning("Writes are refused from now on: \(reason)")
+        writeRefusal = "MISCONF \(reason)"
+        gates.insert(.writesRefused)
+    }
+}
+
+/// Random hexadecimal digits.
+enum HexDigits {
+    static func random(count: Int) -> String {
+        var generator = SystemRandomNumberGenerator()
+        return String((0..<count).map { _ in Array("0123456789abcdef")[Int(generator.next(upperBound: UInt(16)))] })
+    }
+}

@@ -1,0 +1,260 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import NIOCore
+internal import RESP
+
+/// A client as the server knows it: its connection, what it has sent and not been answered yet, and its state.
+///
+/// A session without a connection is virtual: it stands for the log while that is replayed. Like all of the server it
+/// belongs to the event loop; it is Sendable for the sake of closures that run there.
+final class Session: @unchecked Sendable {
+    /// Distinguishes sessions for ever; later ones have greater numbers.
+    let identifier: Int
+    unowned(unsafe) private let serverReference: Server
+    /// The connection; nil for a virtual session, and after it was closed.
+    private(set) var context: ChannelHandlerContext?
+
+    // What INFO and CLIENT LIST tell.
+    /// Where the client is: `address:port`, `[address]:port`, or the path of the unix socket and `:0`.
+    let address: String
+    let isUnixSocket: Bool
+    /// NIO does not tell which descriptor a connection has.
+    let fileDescriptor = -1
+    let createdAtMilliseconds: Int64
+    var lastInteractionMilliseconds: Int64
+    var name: [UInt8] = []
+    private unowned(unsafe) var lastCommandReference: Command?
+    /// The last command, nil before the first.
+    var lastCommand: Command? {
+        get { unsafe lastCommandReference }
+        set { unsafe lastCommandReference = newValue }
+    }
+
+    // State.
+    var database = 0
+    var isAuthenticated: Bool
+    var isMonitor = false
+    /// Nothing further is read; the connection is closed when the last reply has gone.
+    var closesAfterReply = false
+    /// Commands wait: CLIENT PAUSE, and what blocks.
+    var isHeld = false
+    /// The replies of this tick may only go when the log was written.
+    var hasWritten = false
+    /// The session is among those that the end of the tick answers.
+    var isTouched = false
+    /// Since when more waits to be sent than the soft limit allows; 0 if it does not.
+    var overSoftLimitSinceMilliseconds: Int64 = 0
+
+    /// Where the bytes of unfinished requests are kept.
+    private var rest = ByteBuffer()
+    private var decoder = RESPRequestDecoder()
+    /// Replies that were not handed to the connection yet.
+    var output = ByteBuffer()
+
+    /// What may wait in `rest` at most: 1 GB, as Redis 2.8 has it.
+    private static let longestQueryBuffer = 1 << 30
+    /// Buffers larger than this are given back when they are empty.
+    private static let largestBufferKept = 1 << 20
+
+    init(
+        _ server: Server,
+        identifier: Int,
+        context: ChannelHandlerContext?,
+        address: String,
+        isUnixSocket: Bool = false
+    ) {
+        self.identifier = identifier
+        unsafe serverReference = server
+        self.context = context
+        self.address = address
+        self.isUnixSocket = isUnixSocket
+        createdAtMilliseconds = server.clock.milliseconds
+        lastInteractionMilliseconds = server.clock.milliseconds
+        isAuthenticated = context == nil
+    }
+
+    var server: Server { unsafe serverReference }
+    var isVirtual: Bool { address.isEmpty }
+    var isOpen: Bool { context != nil }
+    var unreadBytes: Int { rest.readableBytes }
+
+    /// Bytes that wait in the connection for the client to read.
+    var waitingOutputBytes: Int {
+        guard let context, let options = context.channel.syncOptions else { return 0 }
+        return (try? options.getOption(ChannelOptions.bufferedWritableBytes)) ?? 0
+    }
+
+    // MARK: Input
+
+    /// Takes what arrived, and runs the requests that are complete.
+    func receive(_ buffer: inout ByteBuffer) {
+        guard !closesAfterReply, context != nil else { return }
+        let server = server
+        server.clock.readAll()
+        lastInteractionMilliseconds = server.clock.milliseconds
+        server.statistics.networkInputBytes += buffer.readableBytes
+        if rest.readableBytes == 0, !isHeld {
+            let consumed = unsafe buffer.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes)) }
+            buffer.moveReaderIndex(forwardBy: consumed)
+            if buffer.readableBytes > 0 { keep(&buffer) }
+        } else {
+            keep(&buffer)
+            if !isHeld { processRest() }
+        }
+        if output.readableBytes > 0 || closesAfterReply { server.touch(self) }
+    }
+
+    /// Goes on with what was held.
+    func resume() {
+        isHeld = false
+        guard !closesAfterReply, context != nil else { return }
+        server.clock.readAll()
+        processRest()
+        if output.readableBytes > 0 || closesAfterReply { server.touch(self) }
+    }
+
+    private func keep(_ buffer: inout ByteBuffer) {
+        guard !closesAfterReply else { return }
+        rest.writeBuffer(&buffer)
+        if rest.readableBytes > Session.longestQueryBuffer {
+            server.log.warning(
+                "Closing client that reached max query buffer length: \(server.description(of: self))"
+            )
+            closeNow()
+        }
+    }
+
+    private func processRest() {
+        guard rest.readableBytes > 0 else { return }
+        let consumed = unsafe rest.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes)) }
+        rest.moveReaderIndex(forwardBy: consumed)
+        if rest.readableBytes == 0 {
+            if rest.capacity > Session.largestBufferKept { rest = ByteBuffer() } else { rest.clear() }
+        } else if rest.readerIndex > rest.readableBytes {
+            rest.discardReadBytes()
+        }
+        if needed > rest.readableBytes, needed - rest.readableBytes > 32 << 10 {
+            // Room for a large argument is made once, not by doubling; but not for more than arrives in earnest.
+            rest.reserveCapacity(minimumWritableBytes: min(needed - rest.readableBytes, 64 << 20))
+        }
+    }
+
+    /// How many bytes the unfinished request needs at least.
+    private var needed = 0
+
+    /// Runs the requests in `input`; gives the number of bytes that are done with.
+    private func process(_ input: ByteView) -> Int {
+        let server = server
+        let call = server.call
+        call.begin(self)
+        swap(&call.reply, &output)
+        defer { swap(&call.reply, &output) }
+        var offset = 0
+        needed = 0
+        while offset < input.count, !closesAfterReply, !isHeld {
+            let unread = input.dropFirst(offset)
+            let outcome: RESPRequestDecoder.Outcome
+            do throws(RESPError) {
+                outcome = try decoder.decode(unread)
+            } catch {
+                server.log.verbose("Protocol error from client: \(server.description(of: self))")
+                call.reply.writeReplyError(error.errorLine)
+                closesAfterReply = true
+                return input.count
+            }
+            switch outcome {
+            case .request(let consumed):
+                if decoder.isInline {
+                    runInline(server, call)
+                } else {
+                    call.arguments.take(decoder, in: unread)
+                    call.request = decoder.isCanonical ? unread.prefix(consumed) : ByteView()
+                    server.execute(call)
+                }
+                offset += consumed
+            case .ignored(let consumed):
+                offset += consumed
+            case .incomplete(let needed):
+                self.needed = needed
+                return offset
+            }
+        }
+        return closesAfterReply ? input.count : offset
+    }
+
+    private func runInline(_ server: Server, _ call: CommandCall) {
+        guard let rewritten = decoder.rewrittenRequest else { return }
+        ByteView.with(rewritten) { request in
+            call.arguments.take(decoder, in: request)
+            call.request = request
+            server.execute(call)
+        }
+    }
+
+    // MARK: Output
+
+    /// Adds to the replies outside of a command of this session.
+    func reply(_ body: (inout ByteBuffer) -> Void) {
+        guard context != nil, !closesAfterReply else { return }
+        if server.call.session === self, server.isExecuting {
+            body(&server.call.reply)
+        } else {
+            body(&output)
+            server.touch(self)
+        }
+    }
+
+    /// Whether the connection has taken all replies that it was handed, or nearly all.
+    @inline(__always)
+    var isFlushed: Bool { context?.channel.isWritable ?? true }
+
+    /// Hands the replies to the connection; the end of the tick calls it.
+    func flush() {
+        guard let context else { return output.clear() }
+        let bytes = output.readableBytes
+        guard bytes > 0 else {
+            if closesAfterReply { closeNow() }
+            return
+        }
+        server.statistics.networkOutputBytes += bytes
+        if closesAfterReply {
+            let promise = context.eventLoop.makePromise(of: Void.self)
+            promise.futureResult.assumeIsolated().whenComplete { [self] _ in closeNow() }
+            context.writeAndFlush(NIOAny(output), promise: promise)
+            output = ByteBuffer()
+            return
+        }
+        context.writeAndFlush(NIOAny(output), promise: nil)
+        if output.capacity > Session.largestBufferKept || !context.channel.isWritable {
+            // Large, or still in the hands of the connection: begun anew rather than copied.
+            output = ByteBuffer()
+        } else {
+            output.clear()
+        }
+    }
+
+    /// Hears that the client sends no more.
+    func inputClosed() {
+        guard context != nil, !closesAfterReply else { return }
+        closesAfterReply = true
+        server.touch(self)
+    }
+
+    /// Closes the connection at once; what was not sent is lost.
+    func closeNow() {
+        closesAfterReply = true
+        output.clear()
+        guard let context else { return }
+        context.close(promise: nil)
+    }
+
+    /// Hears that the connection is gone.
+    func connectionClosed() {
+        context = nil
+        closesAfterReply = true
+        output = ByteBuffer()
+        rest = ByteBuffer()
+    }
+}

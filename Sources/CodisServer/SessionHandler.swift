@@ -1,0 +1,54 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import NIOCore
+
+/// The one handler of a connection: hands what arrives to its session.
+final class SessionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let server: Server
+    private var session: Session?
+
+    init(_ server: Server) { self.server = server }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { begin(context) }
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        begin(context)
+    }
+
+    private func begin(_ context: ChannelHandlerContext) {
+        guard session == nil else { return }
+        session = server.connected(context)
+        if session == nil { context.close(promise: nil) }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var buffer = unwrapInboundIn(data)
+        session?.receive(&buffer)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // The client sends no more. What it has sent is answered before the connection is closed.
+        if let event = event as? ChannelEvent, event == .inputClosed { session?.inputClosed() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        guard let session else { return }
+        self.session = nil
+        session.connectionClosed()
+        server.disconnected(session)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if let session {
+            server.log.verbose("Reading from client: \(error) (\(session.address))")
+        }
+        context.close(promise: nil)
+    }
+}

@@ -1,0 +1,182 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import Bytes
+import CodisTesting
+import CommandLog
+import Keyspace
+import NIOCore
+import NIOPosix
+import RESP
+import Testing
+
+@testable import CodisServer
+
+/// A server without sockets: requests go in as bytes, replies come out, and the clock stands until it is moved.
+///
+/// It has a keyspace and a log of its own in a fresh directory, which is checked when it goes.
+final class CommandHarness {
+    /// The time, in ms since 1970.
+    var now: Int64 = 1_700_000_000_000
+
+    private let directory: TemporaryDirectory
+    private let server: Server
+    private let session: Session
+    private var log: CommandLog
+
+    /// A server with an empty keyspace, or with what `effects` of another server's log lead to.
+    init(replaying effects: [UInt8] = []) throws {
+        directory = try TemporaryDirectory()
+        server = try Server(
+            config: ServerConfig(),
+            log: ServerLog(level: .warning),
+            loop: MultiThreadedEventLoopGroup.singleton.next(),
+            keyspace: Keyspace(directory: directory.path + "/keyspace"),
+            commands: CommandTable()
+        )
+        // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
+        server.isTickEndScheduled = true
+        session = Session(server, identifier: 1, context: nil, address: "test")
+        log = try CommandHarness.openLog(directory.path)
+        if !effects.isEmpty {
+            let replay = LogReplay(server, from: LogPosition())
+            try ByteView.with(effects) { try replay.apply($0, at: 0) }
+        }
+        server.effects.begin(log, database: -1)
+        server.isLoading = false
+    }
+
+    deinit {
+        for problem in server.keyspace.check() { Issue.record("the keyspace is damaged: \(problem)") }
+        server.keyspace.close()
+        try? log.shutdown()
+        try? server.backgroundThread.syncShutdownGracefully()
+    }
+
+    func advance(milliseconds: Int) { now += Int64(milliseconds) }
+
+    // MARK: Commands
+
+    /// Runs the words of `line`.
+    @discardableResult
+    func callAsFunction(_ line: String) -> TestReply {
+        run(line.split(separator: " ").map { Array($0.utf8) })
+    }
+
+    /// Runs a command of these words, which may be empty or hold blanks.
+    @discardableResult
+    func run(_ words: String...) -> TestReply { run(words.map { Array($0.utf8) }) }
+
+    /// Runs a command of these arguments.
+    @discardableResult
+    func run(_ arguments: [[UInt8]]) -> TestReply {
+        var request: [UInt8] = []
+        request.appendRequest(arguments)
+        return send(request)
+    }
+
+    private func send(_ request: [UInt8]) -> TestReply {
+        server.clock = Clock(milliseconds: now)
+        let call = server.call
+        ByteView.with(request) { request in
+            var decoder = RESPRequestDecoder()
+            guard case .request? = try? decoder.decode(request) else { return }
+            call.begin(session)
+            call.arguments.take(decoder, in: request)
+            call.request = request
+            server.execute(call)
+        }
+        let bytes = call.reply.readBytes(length: call.reply.readableBytes) ?? []
+        call.reply.clear()
+        var decoder = RESPReplyDecoder()
+        do {
+            let outcome = try ByteView.with(bytes) { view throws(RESPError) in try decoder.decode(view) }
+            guard case .reply(let reply, let consumed) = outcome, consumed == bytes.count else {
+                return .error("not one whole reply: \(printable(bytes))")
+            }
+            return TestReply(reply)
+        } catch {
+            return .error("no reply: \(error)")
+        }
+    }
+
+    // MARK: Effects
+
+    /// What the commands so far have put into the log, as the bytes of requests.
+    var effects: [UInt8] {
+        get throws {
+            try log.writeFrame()
+            try log.shutdown()
+            var bytes: [UInt8] = []
+            log = try CommandHarness.openLog(directory.path) { payload, _ in bytes.append(contentsOf: payload) }
+            server.effects.begin(log, database: -1)
+            return bytes
+        }
+    }
+
+    /// The same as lines, a request each.
+    var effectLines: [String] {
+        get throws {
+            CommandHarness.requests(try effects).map { request in
+                request.map { String(decoding: $0, as: UTF8.self) }.joined(separator: " ")
+            }
+        }
+    }
+
+    private static func requests(_ bytes: [UInt8]) -> [[[UInt8]]] {
+        var requests: [[[UInt8]]] = []
+        ByteView.with(bytes) { bytes in
+            var decoder = RESPRequestDecoder()
+            var rest = bytes
+            while !rest.isEmpty, case .request(let consumed)? = try? decoder.decode(rest) {
+                requests.append((0..<decoder.argumentCount).map { Array(decoder.argument($0, in: rest)) })
+                rest = rest.dropFirst(consumed)
+            }
+        }
+        return requests
+    }
+
+    private static func openLog(
+        _ directory: String,
+        apply: (ByteView, UInt64) -> Void = { _, _ in }
+    ) throws -> CommandLog {
+        try CommandLog.open(
+            directory: directory + "/log",
+            options: CommandLogOptions(segmentBytes: 4 << 20),
+            replayFrom: 0,
+            apply: apply
+        )
+    }
+
+    // MARK: Contents
+
+    /// All keys with their values and expiries, a line each, in order.
+    var contents: [String] {
+        var lines: [String] = []
+        for database in 0..<16 {
+            server.keyspace.forEachKey(in: database) { key, record in
+                // What is over but was not met yet is there on one side, and gone on the other.
+                guard record.expireAtMilliseconds == 0 || now <= record.expireAtMilliseconds else { return true }
+                let value = printable(server.keyspace.bytes(of: record), limit: .max)
+                lines.append("\(database) \(printable(Array(key))) \(record.expireAtMilliseconds) \(value)")
+                return true
+            }
+        }
+        return lines.sorted()
+    }
+}
+
+extension TestReply {
+    /// The reply that the decoder of the server's own protocol found.
+    init(_ reply: RESPReply) {
+        switch reply {
+        case .status(let bytes): self = .status(String(decoding: bytes, as: UTF8.self))
+        case .error(let bytes): self = .error(String(decoding: bytes, as: UTF8.self))
+        case .integer(let number): self = .integer(number)
+        case .bulk(let bytes): self = .bulk(bytes)
+        case .nullBulk: self = .nullBulk
+        case .array(let replies): self = .array(replies.map { TestReply($0) })
+        case .nullArray: self = .nullArray
+        }
+    }
+}
