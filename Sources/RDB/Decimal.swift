@@ -68,7 +68,9 @@ enum Decimal {
         appendFinite(score, to: store)
     }
 
-    /// Appends a finite score, zero without its sign. Redis 2.8: rdb.c, rdbSaveDoubleValue.
+    /// Appends a finite score, zero without its sign.
+    ///
+    /// Redis 2.8: rdb.c, rdbSaveDoubleValue.
     static func appendFinite(_ score: Double, to store: ByteStore) {
         if score > -4_503_599_627_370_495, score < 4_503_599_627_370_496, score == score.rounded(.towardZero) {
             return append(Int64(score), to: store)

@@ -4,7 +4,9 @@
 internal import Bytes
 
 /// A set of integers: u32 width of each (2, 4 or 8 bytes), u32 number, then the integers in ascending order, all
-/// little-endian. Redis 2.8: intset.c.
+/// little-endian.
+///
+/// Redis 2.8: intset.c.
 struct IntsetReader {
     private let bytes: ByteView
     private let width: Int

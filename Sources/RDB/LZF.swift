@@ -6,9 +6,13 @@ internal import CLZF
 
 /// LZF, the compression of strings in RDB files; there is no header, the lengths stand before the bytes.
 enum LZF {
-    /// Strings up to this length are never compressed. Redis 2.8: rdb.c, rdbSaveRawString.
+    /// Strings up to this length are never compressed.
+    ///
+    /// Redis 2.8: rdb.c, rdbSaveRawString.
     static let longestUncompressed = 20
-    /// Compression that saves fewer bytes is not worth its header. Redis 2.8: rdb.c, rdbSaveLzfStringObject.
+    /// Compression that saves fewer bytes is not worth its header.
+    ///
+    /// Redis 2.8: rdb.c, rdbSaveLzfStringObject.
     static let leastSaving = 4
     /// The most that one byte can stand for: a copy of 264 bytes takes three.
     static let greatestRatio = 88
@@ -29,7 +33,9 @@ enum LZF {
     }
 
     /// Appends the `length` bytes that `bytes` stands for; false if it stands for anything else, which leaves the
-    /// store with a part of them. O(length).
+    /// store with a part of them.
+    ///
+    /// O(length).
     ///
     /// Written here rather than taken from the library, so that what is read from strangers is checked in Swift.
     static func decompress(_ bytes: ByteView, length: Int, into store: ByteStore) -> Bool {

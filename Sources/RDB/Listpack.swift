@@ -3,7 +3,9 @@
 
 internal import Bytes
 
-/// The packed list of Redis 7. listpack.c of Redis 7.0.
+/// The packed list of Redis 7.
+///
+/// listpack.c of Redis 7.0.
 ///
 /// Little-endian: u32 bytes in all, u16 number of entries (65535: not known), the entries, `FF`. An entry ends with
 /// its own length, in one to five bytes of seven bits.

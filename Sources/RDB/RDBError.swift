@@ -79,7 +79,9 @@ extension RDBError: CustomStringConvertible {
         }
     }
 
-    /// The line that Redis 2.8 logs before it gives up, where it has one of its own. Redis 2.8: rdb.c, rdbLoad.
+    /// The line that Redis 2.8 logs before it gives up, where it has one of its own.
+    ///
+    /// Redis 2.8: rdb.c, rdbLoad.
     public var redisLogLine: String? {
         switch self {
         case .shortRead, .malformed:

@@ -1,7 +1,9 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
-/// The numbers of the format. Redis 2.8: rdb.h; later ones: the same file of later versions.
+/// The numbers of the format.
+///
+/// Redis 2.8: rdb.h; later ones: the same file of later versions.
 enum RDBFormat {
     /// The version that is written: that of Redis 2.6 and 2.8.
     static let writtenVersion = 6

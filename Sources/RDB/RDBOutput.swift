@@ -87,7 +87,9 @@ final class RDBOutput {
         bytesTaken += UInt64(string.count)
     }
 
-    /// Appends a score as text behind the length of it. Redis 2.8: rdb.c, rdbSaveDoubleValue.
+    /// Appends a score as text behind the length of it.
+    ///
+    /// Redis 2.8: rdb.c, rdbSaveDoubleValue.
     func append(score: Double) {
         if score.isNaN { return store.append(253) }
         if score.isInfinite { return store.append(score > 0 ? 254 : 255) }

@@ -50,7 +50,9 @@ public final class RDBReader {
     /// The number of bytes read; after the end, where what follows the RDB in the file begins.
     public var bytesRead: UInt64 { input.position }
 
-    /// Reads the file from where its descriptor stands. The descriptor stays open, and may have been read beyond the end.
+    /// Reads the file from where its descriptor stands.
+    ///
+    /// The descriptor stays open, and may have been read beyond the end.
     public convenience init(fileDescriptor: Int32, options: Options = Options()) {
         self.init(RDBInput(source: .descriptor(fileDescriptor), computesChecksum: options.verifiesChecksum), options)
     }
@@ -71,7 +73,9 @@ public final class RDBReader {
         value = RDBValueReader(input)
     }
 
-    /// Reads on to the next event, over what the caller left of the value before it. After the end it stays there.
+    /// Reads on to the next event, over what the caller left of the value before it.
+    ///
+    /// After the end it stays there.
     public func next() throws(RDBError) -> RDBEvent {
         if hasEnded { return .end }
         if version == nil { try readSignature() }

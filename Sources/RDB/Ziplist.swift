@@ -3,7 +3,9 @@
 
 internal import Bytes
 
-/// The packed list of Redis 2.0 to 6.2: small lists, hashes and sorted sets. Redis 2.8: ziplist.c.
+/// The packed list of Redis 2.0 to 6.2: small lists, hashes and sorted sets.
+///
+/// Redis 2.8: ziplist.c.
 ///
 /// All numbers little-endian: u32 bytes in all, u32 offset of the last entry, u16 number of entries (65535: not known),
 /// the entries, `FF`. An entry begins with the length of the one before it: a byte below `FE`, or `FE` and u32.
@@ -12,7 +14,9 @@ enum Ziplist {
     static let end: UInt8 = 0xFF
     static let longLength: UInt8 = 0xFE
     static let unknownCount = 0xFFFF
-    /// Longer strings are not tried as integers. Redis 2.8: ziplist.c, zipTryEncoding.
+    /// Longer strings are not tried as integers.
+    ///
+    /// Redis 2.8: ziplist.c, zipTryEncoding.
     static let longestInteger = 31
 }
 

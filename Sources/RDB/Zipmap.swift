@@ -3,7 +3,9 @@
 
 internal import Bytes
 
-/// Walks a zipmap: the small hashes of Redis 2.4 and before. Redis 2.8: zipmap.c.
+/// Walks a zipmap: the small hashes of Redis 2.4 and before.
+///
+/// Redis 2.8: zipmap.c.
 ///
 /// A byte with the number of fields (254 or more: not known); for each the length and bytes of the field, the length
 /// of the value, a byte with the number of unused bytes, the bytes of the value and the unused ones; at the end `FF`.
