@@ -75,11 +75,11 @@ enum Decimal {
         if score > -4_503_599_627_370_495, score < 4_503_599_627_370_496, score == score.rounded(.towardZero) {
             return append(Int64(score), to: store)
         }
-        // 24 characters and the zero byte are the most that this format gives, within the room offered.
+        // `%.17g` by its short name; 24 characters and the zero byte are the most it gives, within the room offered.
         unsafe store.appendUpTo(32) { target in
-            unsafe withVaList([score]) { arguments in
-                unsafe Int(vsnprintf(target.assumingMemoryBound(to: CChar.self), 32, "%.17g", arguments))
-            }
+            let text = unsafe target.assumingMemoryBound(to: CChar.self)
+            unsafe gcvt(score, 17, text)
+            return unsafe strlen(text)
         }
     }
 

@@ -3,6 +3,7 @@
 
 internal import Bytes
 internal import CodisTesting
+internal import Foundation
 @testable internal import RDB
 internal import Testing
 
@@ -51,6 +52,22 @@ struct PackedListTests {
         #expect(try decode(encode(written)).items == written)
         let pairs = Self.integers.map { Item.field(text("field\($0)"), text("\($0)")) }
         #expect(try decode(encode(pairs, .compact)).items == pairs)
+    }
+
+    @Test("fractions have seventeen significant digits, and whole numbers within 52 bits are integers")
+    func scoreText() {
+        var generator = SeededGenerator()
+        let store = ByteStore()
+        for _ in 0..<5000 {
+            let score = Double(bitPattern: generator.next())
+            guard score.isFinite else { continue }
+            store.removeAll()
+            Decimal.append(score: score, to: store)
+            let isInteger = abs(score) < 4_503_599_627_370_495 && score.rounded() == score
+            let expected = isInteger ? "\(Int64(score))" : String(format: "%.17g", score)
+            #expect(String(store.view) == expected, "seed \(generator.seed)")
+            #expect(Decimal.score(store.view) == score)
+        }
     }
 
     @Test(
