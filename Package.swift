@@ -24,6 +24,7 @@ let package = Package(
         .executable(name: "codis-server", targets: ["codis-server"]),
         .library(name: "RESP", targets: ["RESP"]),
         .library(name: "Keyspace", targets: ["Keyspace"]),
+        .library(name: "RDB", targets: ["RDB"]),
         .library(name: "CodisServer", targets: ["CodisServer"]),
     ],
     dependencies: [
@@ -37,6 +38,8 @@ let package = Package(
         .target(name: "SlotHash", dependencies: ["Bytes"], swiftSettings: settings),
         .target(name: "RESP", dependencies: ["Bytes", nioCore], swiftSettings: settings),
         .systemLibrary(name: "CCRC32C"),
+        .systemLibrary(name: "CLZF", providers: [.apt(["liblzf-dev"])]),
+        .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
         .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C"], swiftSettings: settings),
         .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
         .target(
@@ -51,6 +54,7 @@ let package = Package(
         .testTarget(name: "LMDBTests", dependencies: ["Bytes", "CodisTesting", "LMDB"], swiftSettings: settings),
         .testTarget(name: "SlotHashTests", dependencies: ["Bytes", "SlotHash"], swiftSettings: settings),
         .testTarget(name: "RESPTests", dependencies: ["Bytes", "RESP", nioCore], swiftSettings: settings),
+        .testTarget(name: "RDBTests", dependencies: ["Bytes", "CodisTesting", "RDB"], swiftSettings: settings),
         .testTarget(name: "CommandLogTests", dependencies: ["Bytes", "CommandLog"], swiftSettings: settings),
         .testTarget(
             name: "KeyspaceTests",

@@ -30,6 +30,12 @@ let package = Package(
             path: "FuzzConfigFile",
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "FuzzRDB",
+            dependencies: [.product(name: "RDB", package: "codis")],
+            path: "FuzzRDB",
+            swiftSettings: settings
+        ),
         .executableTarget(name: "FuzzCanary", path: "FuzzCanary", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

@@ -159,6 +159,7 @@ struct AdministrationTests {
         #expect(try client.command("DEBUG", "DIGEST") == .status("d2ab4820c1be0580ea28efbfe8bfa1dc05bb802a"))
         try client.command("EXPIRE", "foo", "1000")
         #expect(try client.command("DEBUG", "DIGEST") == .status("8b0c6d22108f15467022bc27c005787072eb4c4b"))
+        try client.command("PERSIST", "foo")
         try client.command("MOVE", "foo", "9")
         #expect(try client.command("DEBUG", "DIGEST") == .status("dc80f2e0af29acd7775c097292c2196dfc04b5d9"))
         try server.restart()

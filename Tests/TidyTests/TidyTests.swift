@@ -8,7 +8,7 @@ import Testing
 struct TidyTests {
     /// Modules which may use what the compiler cannot check: those that touch memory, C and system calls.
     static let modulesWithUnsafeCode: Set<String> = [
-        "Bytes", "CodisServer", "CodisTesting", "CommandLog", "Keyspace", "LMDB", "RESP", "SlotHash",
+        "Bytes", "CodisServer", "CodisTesting", "CommandLog", "Keyspace", "LMDB", "RDB", "RESP", "SlotHash",
     ]
 
     static let header = [

@@ -1,0 +1,1 @@
+../../Tests/RDBTests/RDBProperties.swift
