@@ -92,7 +92,8 @@ final class Session: @unchecked Sendable {
     func receive(_ buffer: inout ByteBuffer) {
         guard !closesAfterReply, context != nil else { return }
         let server = server
-        server.clock.readAll()
+        // The cron reads the time of day; between two of its turns the monotonic clock carries it on.
+        _ = server.clock.readMonotonic()
         lastInteractionMilliseconds = server.clock.milliseconds
         server.statistics.networkInputBytes += buffer.readableBytes
         if rest.readableBytes == 0, !isHeld {
