@@ -27,8 +27,8 @@ public enum DumpPayload {
     /// Elements are read when they are asked for, so a payload may prove to be malformed half way: who must not change
     /// anything then calls ``validate(_:accepting:)`` first. As in Redis, bytes behind the value are not looked at.
     ///
-    /// - Throws: `wrongPayloadFooter` for another version or a wrong checksum; `unsupported` for what Redis 2.8 does not
-    ///   have; `malformed` or `shortRead` for the rest.
+    /// - Throws: `wrongPayloadFooter` for another version or a wrong checksum; `unsupported` for what Redis 2.8 does
+    ///   not have; `malformed` or `shortRead` for the rest.
     public static func reader(
         of payload: ByteView,
         accepting versions: ClosedRange<Int>

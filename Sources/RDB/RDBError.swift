@@ -93,7 +93,8 @@ extension RDBError: CustomStringConvertible {
         case .wrongChecksum:
             "Wrong RDB checksum. Aborting now."
         case .databaseOutOfRange(_, let limit):
-            "FATAL: Data file was created with a Redis server configured to handle more than \(limit) databases. Exiting"
+            "FATAL: Data file was created with a Redis server configured to handle more than \(limit) databases. "
+                + "Exiting"
         case .wrongPayloadFooter, .unsupported, .unencodable, .system:
             nil
         }

@@ -5,20 +5,11 @@ public import Bytes
 
 /// Reads an RDB file of versions 1 to 12, one key and one element at a time.
 ///
-/// ```swift
-/// let reader = RDBReader(fileDescriptor: descriptor)
-/// reading: while true {
-///     switch try reader.next() {
-///     case .key(let key):
-///         while let element = try reader.value.next() { ... }
-///     case .end: break reading
-///     case .auxiliaryField, .databaseSize, .skipped: continue
-///     }
-/// }
-/// ```
-/// The caller decides when to go on, so that it can do other things between any two elements. Memory is needed for the
-/// largest single string, be it an element or a packed value, never for a whole value of many elements. Redis 2.8: rdb.c,
-/// rdbLoad; later versions: the same function.
+/// ```swift let reader = RDBReader(fileDescriptor: descriptor) reading: while true { switch try reader.next() { case
+/// .key(let key): while let element = try reader.value.next() { ... } case .end: break reading case .auxiliaryField,
+/// .databaseSize, .skipped: continue } } ``` The caller decides when to go on, so that it can do other things between
+/// any two elements. Memory is needed for the largest single string, be it an element or a packed value, never for a
+/// whole value of many elements. Redis 2.8: rdb.c, rdbLoad; later versions: the same function.
 public final class RDBReader {
     /// What the caller wants of the reader.
     public struct Options: Sendable {

@@ -6,8 +6,8 @@ internal import Glibc
 
 /// Writes an RDB file of version 6, which Redis 2.6 and all later versions read.
 ///
-/// The bytes go to their taker in chunks while they are made; the checksum is carried along. Nothing is kept of what was
-/// written, and of a value only its packed form where it has one. Redis 2.8: rdb.c, rdbSave.
+/// The bytes go to their taker in chunks while they are made; the checksum is carried along. Nothing is kept of what
+/// was written, and of a value only its packed form where it has one. Redis 2.8: rdb.c, rdbSave.
 ///
 /// ```swift
 /// let writer = RDBWriter { chunk throws(RDBError) in ... }

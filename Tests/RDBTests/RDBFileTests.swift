@@ -192,7 +192,8 @@ struct RDBFileTests {
     private static let unsupported: [(body: String, word: String)] = [
         ("0f 0173 01 0161 0162 01 05 00 01 0167 05 00 \(pending) 01 0163 0011223344556677 \(owned)", "stream"),
         (
-            "13 0173 01 0161 0162 01 05 00 01 00 00 00 01 01 0167 05 00 09 \(pending) 01 0163 0011223344556677 \(owned)",
+            "13 0173 01 0161 0162 01 05 00 01 00 00 00 01 01 0167 05 00 09 \(pending) "
+                + "01 0163 0011223344556677 \(owned)",
             "stream"
         ),
         (
