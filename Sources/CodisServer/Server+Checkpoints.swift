@@ -41,6 +41,8 @@ struct CheckpointState {
     var lastWasGood = true
     var lastDurationSeconds: Int64 = -1
     var completed = 0
+    /// When one last was made to free a full disk, and did not.
+    var reliefFailedNanoseconds: Int64 = -1_000_000_000
     /// Whether BGSAVE, or BGREWRITEAOF, waits for one.
     var isAskedFor = false
     var isRewriteAskedFor = false
@@ -196,7 +198,7 @@ extension Server {
     }
 
     /// Makes a checkpoint and waits for it: SAVE and the end of the server.
-    func checkpointNow() -> Bool {
+    func checkpointNow(evenIfUnchanged: Bool = false) -> Bool {
         if let running = checkpoints.running {
             // The thread may be at it: wait, then hear of its end here instead of later.
             guard finishRunning(running) else { return false }
@@ -204,7 +206,7 @@ extension Server {
         guard !isLoading, let commandLog = effects.log, commandLog.failure == nil else { return false }
         do {
             try commandLog.writeFrame()
-            guard let checkpoint = try keyspace.commit(at: position) else {
+            guard let checkpoint = try keyspace.commit(at: position, evenIfUnchanged: evenIfUnchanged) else {
                 checkpoints.lastSaveSeconds = clock.seconds
                 return true
             }
@@ -235,6 +237,28 @@ extension Server {
         return true
     }
 
+    // MARK: A full disk
+
+    /// Frees what checkpoints can free, while a command that found no room waits; gives what `isEnough` then says.
+    ///
+    /// Pages that were changed, or given back, since the last commit can be used again once that commit and the one
+    /// after it are durable, and the log before them is not needed for recovery: on a full disk it goes, what is kept
+    /// for replicas with it. Without this a delete could be refused for want of the room that it would make. What was
+    /// tried in vain is not tried again for a while, sooner for what frees room than for what needs it.
+    func relieveFullDisk(for command: Command, isEnough: () -> Bool) -> Bool {
+        guard !isLoading, !isExecuting, writeRefusal == nil else { return false }
+        let pause: Int64 = command.flags.contains(.denyOutOfMemory) ? 1_000_000_000 : 100_000_000
+        guard clock.monotonicNanoseconds - checkpoints.reliefFailedNanoseconds >= pause else { return false }
+        for _ in 0..<2 {
+            guard checkpointNow(evenIfUnchanged: true) else { break }
+            effects.log?.trimNow(before: keyspace.position.offset)
+            if isEnough() { return true }
+        }
+        clock.readAll()
+        checkpoints.reliefFailedNanoseconds = clock.monotonicNanoseconds
+        return false
+    }
+
     // MARK: Reclaim
 
     /// Has a step of reclaim done soon, if there is something to reclaim.
@@ -261,6 +285,10 @@ extension Server {
             // The end of the tick sees that the keyspace has failed.
         }
         noteLatency("reclaim-step", nanoseconds: spent)
+        if !keyspace.ensureRoomForDelete(), checkpoints.running == nil {
+            // What was reclaimed so far becomes room for the rest when it is committed.
+            requestCheckpoint()
+        }
         if keyspace.failure != nil || keyspace.commitIsDue { needsTickEnd() }
     }
 }

@@ -189,6 +189,10 @@ extension Keyspace {
             auxiliary.setElementPrefix(object: nil)
             if try cursor.seek(auxiliary.view) == nil {
                 let pages = try transaction.statistics(of: slotTables[slot]).pages
+                guard room.ensure(pages: pages, for: transaction, reserve: RoomReserve.leastReservedPages) else {
+                    budget = 0
+                    return false
+                }
                 try transaction.clear(slotTables[slot])
                 room.touchForDelete()
                 budget -= 1 + pages / 8

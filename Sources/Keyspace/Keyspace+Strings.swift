@@ -155,7 +155,7 @@ extension Keyspace {
 
     /// Commits if the transaction has grown so large that the rest of a long write should not join it.
     private func relievePressure() throws(KeyspaceError) {
-        guard room.isUnderPressure(limit: options.dirtyPages), let onPressure else { return }
+        guard commitIsDue, let onPressure else { return }
         try onPressure()
     }
 
