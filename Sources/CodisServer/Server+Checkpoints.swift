@@ -70,7 +70,7 @@ extension Server {
         LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.database)
     }
 
-    /// Writes what is pending into the log, commits, and has the commit made durable unless an earlier one is under way.
+    /// Writes what is pending into the log, commits, and has the commit made durable unless another is under way.
     func startCheckpoint() {
         guard !isLoading, let commandLog = effects.log, writeRefusal == nil else { return endWaiters(false) }
         do throws(CommandLogError) {

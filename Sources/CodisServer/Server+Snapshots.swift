@@ -6,9 +6,10 @@ internal import Keyspace
 
 /// Snapshots: the whole keyspace at a known place of the log, for a thread that reads it while commands go on.
 ///
-/// `KeyspaceSnapshot.position` is that place: the replication id, the offset of the stream's next byte, and the database
-/// that the stream has selected there. Who sends a snapshot and then the stream from this offset on has sent everything
-/// once. The snapshot is to be read on another thread, in `KeyspaceSnapshot.read(_:)` with pauses, and closed.
+/// `KeyspaceSnapshot.position` is that place: the replication id, the offset of the stream's next byte, and the
+/// database that the stream has selected there. Who sends a snapshot and then the stream from this offset on has sent
+/// everything once. The snapshot is to be read on another thread, in `KeyspaceSnapshot.read(_:)` with pauses, and
+/// closed.
 extension Server {
     /// Takes a snapshot at the end of this tick, when no command is half done and the log is written, and gives it to
     /// `completion`, on the loop; nil if none can be taken.
