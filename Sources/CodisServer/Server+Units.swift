@@ -34,7 +34,7 @@ extension Server {
     func endUnit() {
         guard effects.endUnit(longestFrame: Server.longestFrame) else { return }
         if effects.pendingBytes > Server.longestFrame { writeFrameInTick() }
-        if effects.pendingBytes > 0 { needsTickEnd() }
+        if effects.pendingBytes > 0 || !snapshotRequests.isEmpty { needsTickEnd() }
         if checkpoints.isWanted, checkpoints.running == nil {
             checkpoints.isWanted = false
             requestCheckpoint()
