@@ -106,10 +106,4 @@ struct RoomReserve {
 
     /// Pages of the file with blocks, for INFO.
     var allocatedBytes: Int { allocatedPages * pageSize }
-
-    // Kept until every caller has gone: the transaction itself knows its pages.
-    @unsafe @inline(__always)
-    func touch(_ address: UnsafeMutableRawPointer) {}
-    @inline(__always)
-    func touchForDelete() {}
 }
