@@ -103,6 +103,13 @@ extension Keyspace {
             }
         }
         counts[database].add(difference, to: slot)
+        keyChanged(database)
+    }
+
+    /// Hears of every change of the key under `target`, whether its row was written or only rows of its elements.
+    @inline(__always)
+    func keyChanged(_ database: Int) {
+        if let onKeyChange { onKeyChange(database, target.hash) }
     }
 
     /// Makes `record` the head of the row for `key` when the key is long; a key that has no row yet gets an object for
@@ -171,6 +178,7 @@ extension Keyspace {
         if hasObject, !keepingObject { try letGo(object: old.object, home: old.home) }
         if old.keyObject != 0 { try letGo(object: old.keyObject, home: UInt16(slot)) }
         counts[database].add(difference, to: slot)
+        keyChanged(database)
     }
 
     /// Moves the row of `target` in the expiry index, and counts it.

@@ -76,6 +76,11 @@ public final class Keyspace {
     /// A chunk of zeros, for the holes of strings.
     let zeros = [UInt8](repeating: 0, count: Keyspace.chunkLength)
 
+    /// Called after each change of a key with its database and the keyed hash of its bytes, while somebody asks.
+    public var onKeyChange: ((_ database: Int, _ keyHash: UInt64) -> Void)?
+    /// Called before all keys of a database go at once, while somebody asks; it may look keys up.
+    public var onRemoveAll: ((_ database: Int) -> Void)?
+
     /// Why the engine cannot go on, once it cannot.
     public internal(set) var failure: KeyspaceError?
 
@@ -229,6 +234,9 @@ public final class Keyspace {
         openCursor?.close()
         openCursor = nil
     }
+
+    /// The keyed hash of a key, as `onKeyChange` is called with it.
+    public func keyHash(_ key: ByteView) -> UInt64 { state.hashKey.hash(key) }
 
     func fail(_ error: KeyspaceError) {
         if failure == nil { failure = error }
