@@ -36,6 +36,7 @@ final class CommandHarness {
         )
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
         server.isTickEndScheduled = true
+        server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)
         if !effects.isEmpty {
