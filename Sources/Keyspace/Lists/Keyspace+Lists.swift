@@ -202,7 +202,8 @@ extension Keyspace {
     ) throws(KeyspaceError) -> StagedBlobs? {
         var staged: StagedBlobs?
         for number in 0..<count where element(number).count > Keyspace.longestUnstaged {
-            var blobs = try staged ?? beginStaging(key, in: database)
+            var blobs: StagedBlobs
+            if let staged { blobs = staged } else { blobs = try beginStaging(key, in: database) }
             try stage(element(number), number: number, &blobs)
             staged = blobs
         }
@@ -212,12 +213,18 @@ extension Keyspace {
 
 extension CollectionEdit {
     /// Puts a list into the other form of Redis if an element that comes is too long for a ziplist.
-    ///
-    /// An integer never is, because Redis knows it as one before it looks at the length.
     @inline(__always)
     mutating func note(_ bytes: ByteView, _ limits: EncodingLimits) {
-        if bytes.count > limits.bytes, !bytes.isCanonicalInteger { record.encoding = 1 }
+        if !limits.admits(bytes) { record.encoding = 1 }
     }
+}
+
+extension EncodingLimits {
+    /// Whether an element of a list is short enough for the compact form.
+    ///
+    /// An integer always is, because Redis knows it as one before it looks at the length.
+    @inline(__always)
+    public func admits(_ element: ByteView) -> Bool { element.count <= bytes || element.isCanonicalInteger }
 }
 
 extension ByteView {

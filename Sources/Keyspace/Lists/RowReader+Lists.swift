@@ -1,7 +1,7 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
-public import Bytes
+internal import Bytes
 internal import LMDB
 
 extension RowReader {
@@ -80,6 +80,19 @@ extension RowReader {
                 guard try body(leaf.entry(at: index)) else { return }
             }
         }
+    }
+
+    /// The walk of `forEachElement` over a list in rows.
+    func forEachListRow(_ record: Record, _ position: inout ElementPosition, _ body: (ValueElement) -> Bool) {
+        var passed = position.passed
+        var goesOn = true
+        forEachListElement(of: record, in: passed..<record.count) { element in
+            passed += 1
+            goesOn = body(.element(element))
+            return goesOn
+        }
+        position.passed = passed
+        position.isAtEnd = goesOn || passed == record.count
     }
 
     /// Calls `body` with the elements of a list and their places, from the last one on, until it returns false.
