@@ -214,7 +214,7 @@ struct SortedSetRun {
     private mutating func member() -> [UInt8] {
         if hasLongMembers, random.oneIn(2) {
             // Many have the same head, and differ behind it only.
-            let length = random.pick([476, 477, 478, 492, 493, 494, 700])
+            let length = random.pick([460, 461, 462, 476, 477, 478, 700])
             return filledBytes(UInt8(ascii: "m"), count: length) + Array("\(random.number(0...300))".utf8)
         }
         return Array("\(random.oneIn(3) ? "a common beginning of " : "")\(random.number(0...5_000))".utf8)

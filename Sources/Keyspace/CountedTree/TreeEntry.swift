@@ -70,14 +70,14 @@ struct TreeKey {
     }
 }
 
-/// What stands in an entry for a member that is too long for it: `[head: 477][length: 8][blob id: 8]`.
+/// What stands in an entry for a member that is too long for it: `[head: 461][length: 8][blob id: 8]`.
 ///
 /// So an entry has as many bytes at most as one whose member is just not too long.
 struct LongMember {
     /// The longest member that stands in its entry as it is.
-    static let longestPlainMember = 493
+    static let longestPlainMember = 477
     /// How much of a longer one stands there.
-    static let headLength = 477
+    static let headLength = 461
     /// The bytes of the body that stands for one.
     static let bodyLength = headLength + 16
 
