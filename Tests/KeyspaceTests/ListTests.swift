@@ -87,7 +87,10 @@ struct ListTests {
         }
     }
 
-    @Test("a walk over a list goes on where it stopped, and what it meets builds the same list", arguments: [50, 5_000])
+    @Test(
+        "a walk over a list goes on where it stopped, and what it meets builds the same list",
+        arguments: [50, 5_000]
+    )
     func walkAndBuild(count: Int) throws {
         let keyspace = try open()
         let elements = (0..<count).map { Array(String(repeating: "\($0)", count: $0 % 50 == 7 ? 500 : 1).utf8) }
@@ -309,7 +312,10 @@ private struct ArrayRun {
             guard let record = keyspace.find(key, in: 0) else { return #expect(model[list].isEmpty) }
             let place = random.number(-2...(model[list].count + 2))
             let element = keyspace.reader.listElement(of: record, at: place)
-            #expect(element.map { keyspace.reader.bytes(of: $0) } == (model[list].indices.contains(place) ? model[list][place] : nil))
+            #expect(
+                element.map { keyspace.reader.bytes(of: $0) }
+                    == (model[list].indices.contains(place) ? model[list][place] : nil)
+            )
             let first = random.number(0...(model[list].count - 1))
             let end = random.number(first...(model[list].count))
             var found: [[UInt8]] = []

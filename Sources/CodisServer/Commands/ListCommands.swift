@@ -243,8 +243,8 @@ extension Server {
         return record
     }
 
-    /// Takes the element at `end` off the list `key`, which must be there, on behalf of a command; the key goes with its
-    /// last element.
+    /// Takes the element at `end` off the list `key`, which must be there, on behalf of a command; the key goes with
+    /// its last element.
     ///
     /// `body` gets the element before it is gone, and must not change the keyspace.
     ///
@@ -297,7 +297,8 @@ extension Server {
         let left = try ByteView.with(element) { element throws(CommandError) in
             try change { () throws(KeyspaceError) in
                 // Pushed before it is taken off: so a list of one element that is turned stays, with its expiry.
-                _ = try keyspace.pushElements(destination, in: call.database, at: .head, limits: limits, count: 1) { _ in
+                _ = try keyspace.pushElements(destination, in: call.database, at: .head, limits: limits, count: 1) {
+                    _ in
                     element
                 }
                 return try keyspace.popElement(source, in: call.database, from: .tail) { _ in }

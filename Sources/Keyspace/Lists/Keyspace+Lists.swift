@@ -11,7 +11,7 @@ extension Keyspace {
     /// Pushes `count` elements one after another at an end of the list `key`, which is made if it is missing; all of
     /// them, or none after a crash.
     ///
-    /// `element` may be asked repeatedly, and its bytes must not be views of stored values. O(log n) an element at most.
+    /// `element` may be asked repeatedly, and its bytes must not be views of stored values. At most O(log n) for each.
     ///
     /// - Returns: how many elements the list has now.
     /// - Throws: `KeyspaceError.failed`.

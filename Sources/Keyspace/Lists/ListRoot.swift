@@ -14,8 +14,8 @@ public enum ListEnd: Sendable {
 
 /// Where the elements of a list lie that has rows of its own: a leaf at either end, and between them a counted tree.
 ///
-/// The leaves at the ends are nodes as the tree has them, but do not belong to it: what comes and goes there changes one
-/// row and the key's own, and only full leaves go into the tree. Either may be missing or empty.
+/// The leaves at the ends are nodes as the tree has them, but do not belong to it: what comes and goes there changes
+/// one row and the key's own, and only full leaves go into the tree. Either may be missing or empty.
 ///
 /// On disk: `[leaf at the head: 6][its elements: 2][leaf at the tail: 6][its elements: 2]`, little-endian, then the
 /// tree's root, which also has the number of the next node of all three. An entry is the element's bytes, or for a

@@ -126,7 +126,9 @@ struct ListCommandsTests {
     func range(count: Int) {
         fill(count)
         func range(_ start: Int, _ stop: Int) -> [Int] {
-            server("LRANGE l \(start) \(stop)").elements?.compactMap { $0.bytes.map { Int(String(decoding: $0, as: UTF8.self)) ?? -1 } }
+            server("LRANGE l \(start) \(stop)").elements?.compactMap {
+                $0.bytes.map { Int(String(decoding: $0, as: UTF8.self)) ?? -1 }
+            }
                 ?? [-2]
         }
         #expect(range(0, -1) == Array(0..<count))
@@ -335,7 +337,9 @@ struct ListCommandsTests {
 
     @Test(
         "an index that is no integer is an error",
-        arguments: ["LINDEX l x", "LSET l x a", "LRANGE l x 1", "LRANGE l 0 x", "LTRIM l x 1", "LTRIM l 0 x", "LREM l x a"]
+        arguments: [
+            "LINDEX l x", "LSET l x a", "LRANGE l x 1", "LRANGE l 0 x", "LTRIM l x 1", "LTRIM l 0 x", "LREM l x a",
+        ]
     )
     func notAnInteger(command: String) {
         server("RPUSH l a")

@@ -158,7 +158,9 @@ struct SortCommandTests {
 
     @Test(
         "options are words of SORT with their arguments",
-        arguments: ["SORT l FOO", "SORT l BY", "SORT l GET", "SORT l STORE", "SORT l LIMIT 1", "SORT l LIMIT", "SORT l ASC x"]
+        arguments: [
+            "SORT l FOO", "SORT l BY", "SORT l GET", "SORT l STORE", "SORT l LIMIT 1", "SORT l LIMIT", "SORT l ASC x",
+        ]
     )
     func syntax(command: String) {
         server("RPUSH l 1")
