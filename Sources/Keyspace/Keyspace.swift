@@ -89,6 +89,10 @@ public final class Keyspace {
     /// Why the engine cannot go on, once it cannot.
     public var failure: KeyspaceError? { reader.failure }
 
+    /// Called before a commit is made durable by the keyspace itself: tells whether the log is on the disk up to the
+    /// commit's position, which it must be.
+    public var onMakingDurable: ((_ position: LogPosition) -> Bool)?
+
     /// Called in the middle of a very large write when the transaction must not grow further.
     ///
     /// It must commit, for the position of the log *before* the command that runs.
