@@ -36,6 +36,7 @@ extension Server {
     /// Hears that a client's connection is gone.
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
+        unblock(session)
         unwatchAll(session)
         unsubscribeAll(session)
         if session.isMonitor {
@@ -91,9 +92,10 @@ extension Server {
         var flags = ""
         if session.isMonitor { flags += "O" }
         if session.modes.contains(.transaction) { flags += "x" }
-        if session.holds.contains(.blocked) { flags += "b" }
+        if session.blocked != nil { flags += "b" }
         if session.transaction.isTouched { flags += "d" }
         if session.closesAfterReply { flags += "c" }
+        if session.blocked == nil, session.holds.contains(.blocked) { flags += "u" }
         if session.isUnixSocket { flags += "U" }
         if flags.isEmpty { flags = "N" }
         let inProgress = call.session === session ? call.reply.readableBytes : session.output.readableBytes

@@ -50,6 +50,7 @@ extension Server {
         syncLogIfDue()
         advanceCheckpoint()
         expireActively()
+        timeOutBlocked()
         scheduleReclaim()
         checkpointForAge()
         cron.peakMemory = max(cron.peakMemory, usedMemory)

@@ -43,6 +43,7 @@ extension Server {
             commandStart = (effects.offset, effects.database)
         }
         run(command, call)
+        if hasReadyKeys { serveBlocked() }
     }
 
     /// Runs a command that may run: times it, propagates what it did, and counts it.

@@ -41,6 +41,10 @@ final class Server: @unchecked Sendable {
     var listeners: [any Channel] = []
     /// The keys that clients watch: see Server+Transactions.swift.
     var watches = WatchedKeys()
+    /// Who waits for which lists: see Server+Blocking.swift.
+    var blocking = BlockedClients()
+    /// The call that serves those who wait.
+    let blockedCall: CommandCall
     /// Who has subscribed to what: see PubSub.swift.
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
@@ -84,12 +88,14 @@ final class Server: @unchecked Sendable {
         self.commands = commands
         commandStatistics = CommandStatistics(count: commands.rows.count)
         call = CommandCall(effects: effects)
+        blockedCall = CommandCall(effects: effects)
         runIdentifier = HexDigits.random(count: 40)
         startedAtMilliseconds = Clock().milliseconds
         checkpoints.lastSaveSeconds = startedAtMilliseconds / 1000
         tickEndTask = { [unowned self] in self.tickEnd() }
         backgroundThread.start()
         keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
+        keyspace.onMakingDurable = { [unowned self] in isLogSynced(upTo: $0.offset) }
         configurationChanged()
     }
 
