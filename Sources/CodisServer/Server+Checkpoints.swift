@@ -65,11 +65,13 @@ extension Server {
         if checkpoints.running == nil { startCheckpoint() } else { checkpoints.isWanted = true }
     }
 
-    private var position: LogPosition {
+    /// The place behind everything that the log holds.
+    var position: LogPosition {
         LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.database)
     }
 
-    private func startCheckpoint() {
+    /// Writes what is pending into the log, commits, and has the commit made durable unless another is under way.
+    func startCheckpoint() {
         guard !isLoading, let commandLog = effects.log, writeRefusal == nil else { return endWaiters(false) }
         do throws(CommandLogError) {
             try commandLog.writeFrame()

@@ -49,6 +49,7 @@ extension Server {
             }
         }
         if outcome == .written { startCheckpointIfDue() }
+        if !snapshotRequests.isEmpty { takeSnapshots() }
     }
 
     enum LogOutcome {

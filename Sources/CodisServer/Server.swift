@@ -65,6 +65,8 @@ final class Server: @unchecked Sendable {
     let backgroundThread = NIOThreadPool(numberOfThreads: 1)
     var cron = CronState()
     var shutdown = ShutdownState()
+    /// Who gets a snapshot at the end of the tick: see Server+Snapshots.swift.
+    var snapshotRequests: [SnapshotRequest] = []
 
     init(config: ServerConfig, log: ServerLog, loop: any EventLoop, keyspace: Keyspace, commands: CommandTable) {
         self.config = config

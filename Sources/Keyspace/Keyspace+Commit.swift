@@ -31,6 +31,11 @@ extension Keyspace {
     /// Whether a checkpoint is still being made durable.
     public var isMakingDurable: Bool { pendingCheckpoint != nil }
 
+    /// Whether the last commit stands for `position`, and nothing was changed since.
+    public func isCommitted(at position: LogPosition) -> Bool {
+        hasCommitted && !hasUncommittedChanges && state.position == position && failure == nil
+    }
+
     /// Commits everything up to `position` of the log, without syncing; O(pages changed).
     ///
     /// - Returns: what another thread is to make durable and then `finish(_:)` is to hear of. Nil if nothing was
@@ -39,7 +44,7 @@ extension Keyspace {
     /// - Throws: `KeyspaceError.failed`.
     public func commit(at position: LogPosition) throws(KeyspaceError) -> Checkpoint? {
         if let failure { throw failure }
-        if hasUncommittedChanges || position != state.position {
+        if hasUncommittedChanges || position != state.position || !hasCommitted {
             try commitTransaction(position)
         }
         let last = environment.information.lastTransaction
@@ -72,6 +77,7 @@ extension Keyspace {
             closeCursor()
             try transaction.commit()
             hasUncommittedChanges = false
+            hasCommitted = true
             reclaimWaitsForCommit = false
             try growMapIfNeeded()
             transaction = try environment.beginWriting()
@@ -112,7 +118,7 @@ extension Keyspace {
     /// Doubles the map when half of it is used.
     ///
     /// No transaction may be open for that, so the last commit is first made durable here and now: the one pause of
-    /// this kind, as often as the data double.
+    /// this kind, as often as the data double. Snapshots are cut.
     private func growMapIfNeeded() throws(LMDBError) {
         let information = environment.information
         let used = (information.lastPage + 1) * environment.pageSize
@@ -123,6 +129,7 @@ extension Keyspace {
             fail(error)
             throw .system(EIO)
         }
+        cutSnapshots()
         durablePin?.abort()
         pendingPin?.abort()
         pendingPin = nil
@@ -138,7 +145,7 @@ extension Keyspace {
     func measureRoom() {
         var free = 0
         if let reader = try? environment.beginReading(), let cursor = try? reader.cursor(Transaction.freePages) {
-            let oldest = UInt64(durableCommit)
+            let oldest = UInt64(snapshots.reduce(durableCommit) { min($0, $1.commit) })
             var row = try? cursor.first()
             while let found = row ?? nil {
                 guard found.key.count == 8, found.value.count >= 8 else { break }
@@ -169,6 +176,7 @@ extension Keyspace {
     /// Ends the use of the keyspace; what was not committed is lost, as far as this object knows of it.
     public func close() {
         closeCursor()
+        cutSnapshots()
         transaction.abort()
         durablePin?.abort()
         pendingPin?.abort()

@@ -85,6 +85,11 @@ public final class Keyspace {
     var pendingCheckpoint: Checkpoint?
     var durableCommit: Int
     var hasUncommittedChanges = false
+    /// Whether this object has committed: the handles of its tables are good for readers from then on.
+    var hasCommitted = false
+
+    // Snapshots: see KeyspaceSnapshot.swift.
+    var openSnapshots: [WeakSnapshot] = []
 
     // Reclaim: see Keyspace+Reclaim.swift.
     var hasReclaimRows = false

@@ -32,7 +32,8 @@ struct CommandGenerator {
         }
     }
 
-    /// A key that counts, on which no command ever puts a NUL.
+    /// A key that counts, on which no command ever puts a NUL, and to which none appends: a number behind a 0 would be
+    /// one with a leading zero.
     private mutating func counter() -> [UInt8] { Array("counter:\(random.number(1...8))".utf8) }
 
     /// A key of either kind.
@@ -100,7 +101,7 @@ struct CommandGenerator {
         case 12: text("MGET") + keys(1...6)
         case 13: text("MSET") + keys(1...6).flatMap { [$0, value()] }
         case 14: text("MSETNX") + keys(1...3).flatMap { [$0, value()] }
-        case 15, 16: text("APPEND") + [anyKey(), value()]
+        case 15, 16: text("APPEND") + [key(), value()]
         case 17: text("STRLEN") + [anyKey()]
         case 18, 19:
             [random.oneIn(4) ? Array("SUBSTR".utf8) : Array("GETRANGE".utf8), key()] + range().flatMap { text($0) }

@@ -228,6 +228,12 @@ extension Server {
         lines["commits"] = "\(storage.commits)"
         lines["commits_not_durable"] = "\(storage.commitsNotDurable)"
         lines["read_transactions"] = "\(storage.readers)"
+        let snapshots = keyspace.snapshots
+        lines["snapshots"] = "\(snapshots.count)"
+        for (index, snapshot) in snapshots.enumerated() {
+            let age = (ContinuousClock.now - snapshot.takenAt).components.seconds
+            lines["snapshot\(index)"] = "owner=\(snapshot.owner),age=\(age),offset=\(snapshot.position.offset)"
+        }
         lines["reclaim_in_progress"] = storage.isReclaiming ? "1" : "0"
         lines["checkpoints_completed"] = "\(checkpoints.completed)"
         lines["checkpoint_offset"] = "\(checkpoints.lastOffset)"
