@@ -23,6 +23,8 @@ extension Server {
     func shutDown(saving: Bool?) -> Bool {
         log.warning("User requested shutdown...")
         if saving == false {
+            // What a script that still runs, or a transaction, did so far is neither in the log nor committed.
+            effects.abandonUnit()
             do {
                 try effects.log?.writeFrame()
                 try effects.log?.syncNow()
@@ -31,7 +33,13 @@ extension Server {
             }
         } else {
             log.notice("Saving the last checkpoint before exiting.")
+            var units = 0
+            while effects.isInUnit {
+                endUnit()
+                units += 1
+            }
             guard checkpointNow() || writeRefusal != nil else {
+                for _ in 0..<units { beginUnit() }
                 log.warning("Error trying to save the DB, can't exit.")
                 return false
             }

@@ -72,6 +72,7 @@ enum ServerCommands {
 
     /// `SAVE`: a durable checkpoint before the reply; blocks the server for as long as the disk takes.
     static func save(_ server: Server, _ call: CommandCall) throws(CommandError) {
+        guard !server.effects.isInUnit else { throw .message("ERR SAVE is not possible within a transaction") }
         guard server.checkpointNow() else { throw .message("ERR") }
         call.reply.writeReplyOK()
     }
