@@ -36,6 +36,7 @@ extension Server {
     /// Hears that a client's connection is gone.
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
+        if let feed = session.replica { replicaLost(feed) }
         if session.isMonitor {
             monitors.removeAll { $0 === session }
             configurationChanged()
@@ -51,7 +52,7 @@ extension Server {
 
     /// Closes a client when what waits for it exceeds the limits of its class.
     func checkOutputLimits(_ session: Session) {
-        let limit = config.outputBufferLimits.normal
+        let limit = session.replica == nil ? config.outputBufferLimits.normal : config.outputBufferLimits.replica
         guard limit.hardBytes > 0 || limit.softBytes > 0, session.isOpen else { return }
         let waiting = session.waitingOutputBytes
         if limit.hardBytes > 0, waiting >= limit.hardBytes { return closeForOutput(session) }
@@ -78,7 +79,9 @@ extension Server {
     func description(of session: Session) -> String {
         let now = clock.milliseconds
         var flags = ""
-        if session.isMonitor { flags += "O" }
+        if session.replica != nil { flags += session.isMonitor ? "O" : "S" }
+        if session.replica == nil, session.isMonitor { flags += "O" }
+        if session.isMaster { flags += "M" }
         if session.isHeld { flags += "b" }
         if session.closesAfterReply { flags += "c" }
         if session.isUnixSocket { flags += "U" }
@@ -102,7 +105,7 @@ extension Server {
         guard config.timeoutSeconds > 0 else { return }
         let limit = Int64(config.timeoutSeconds) * 1000
         for session in Array(sessions.values)
-        where !session.isMonitor && !session.isHeld
+        where !session.isMonitor && !session.isHeld && session.replica == nil && !session.isMaster
             && clock.milliseconds - session.lastInteractionMilliseconds > limit
         {
             log.verbose("Closing idle client")
@@ -113,7 +116,7 @@ extension Server {
     /// Holds the commands of all clients, for CLIENT PAUSE.
     func pauseClients(milliseconds: Int64) {
         pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds + milliseconds)
-        for session in sessions.values { session.isHeld = true }
+        for session in sessions.values where session.replica == nil && !session.isMaster { session.isHeld = true }
         loop.scheduleTask(in: .milliseconds(milliseconds)) { [unowned self] in
             clock.readAll()
             guard clock.milliseconds >= pausedUntilMilliseconds, pausedUntilMilliseconds != 0 else { return }

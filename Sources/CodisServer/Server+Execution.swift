@@ -20,6 +20,8 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// There is a master, or a number of replicas is asked for.
+    static let replication = AdmissionGates(rawValue: 1 << 5)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -138,6 +140,10 @@ extension Server {
             refuse(call, writeRefusal)
             return false
         }
+        if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
+            call.reply.writeReplyError(refusal)
+            return false
+        }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {
             // The log knows the command by its own name only.
             call.request = ByteView()
@@ -146,7 +152,8 @@ extension Server {
         return true
     }
 
-    private func showToMonitors(_ call: CommandCall) {
+    /// Shows the command that `call` holds to those that sent MONITOR.
+    func showToMonitors(_ call: CommandCall) {
         let microseconds = clock.microseconds
         let fraction = String(microseconds % 1_000_000)
         var line = Array("+\(microseconds / 1_000_000).".utf8)

@@ -39,6 +39,7 @@ extension Server {
             )
         }
         effects.begin(commandLog, database: replay.database)
+        openReplication(commandLog)
         checkpoints.lastOffset = start.offset
         checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
         isLoading = false
@@ -53,6 +54,7 @@ extension Server {
         if let begun = checkpoints.running { checkpoints.lastOffset = begun.position.offset }
         advanceCheckpoint()
         if start.identity.isEmpty { requestCheckpoint() }
+        if let master = config.master { follow(master) }
     }
 }
 
@@ -64,6 +66,7 @@ struct LogReplayError: Error, CustomStringConvertible {
 /// Does again what stands in the log, as a session without a client.
 final class LogReplay {
     private let server: Server
+    /// Who does it: nobody, or the master whose stream it is.
     private let session: Session
     private let call: CommandCall
     private var decoder = RESPRequestDecoder()
@@ -78,9 +81,10 @@ final class LogReplay {
     /// The database that is selected, -1 if the log says nothing of it.
     private(set) var database: Int
 
-    init(_ server: Server, from position: LogPosition) {
+    init(_ server: Server, from position: LogPosition, session: Session? = nil) {
         self.server = server
-        session = Session(server, identifier: 0, context: nil, address: "")
+        let session = session ?? Session(server, identifier: 0, context: nil, address: "")
+        self.session = session
         call = CommandCall(effects: server.effects)
         database = position.database
         session.database = max(0, position.database)
@@ -128,6 +132,7 @@ final class LogReplay {
         guard let command = commands.find(name), command.arity.accepts(call.arguments.count) else {
             throw LogReplayError(description: "the log holds an unknown command at offset \(offset)")
         }
+        if server.gates.contains(.monitored) { server.showToMonitors(call) }
         server.run(command, call)
         // An error of a command at replay was one when it was first run, too, and changed nothing.
         call.reply.clear()

@@ -36,6 +36,14 @@ final class Session: @unchecked Sendable {
     var database = 0
     var isAuthenticated: Bool
     var isMonitor = false
+    /// The connection is the way to the master, which answers nothing.
+    var isMaster = false
+    /// What the client said of itself as a replica.
+    var replicaAnnouncement = ReplicaAnnouncement()
+    /// It asked for the stream, and is about to become a replica.
+    var isAttaching = false
+    /// What the client is fed as a replica.
+    var replica: ReplicaFeed?
     /// Nothing further is read; the connection is closed when the last reply has gone.
     var closesAfterReply = false
     /// Commands wait: CLIENT PAUSE, and what blocks.
@@ -210,6 +218,16 @@ final class Session: @unchecked Sendable {
     /// Whether the connection has taken all replies that it was handed, or nearly all.
     @inline(__always)
     var isFlushed: Bool { context?.channel.isWritable ?? true }
+
+    /// Whether more may be handed to the connection now.
+    var canTakeMore: Bool { context?.channel.isWritable ?? false }
+
+    /// Hands `buffer` to the connection at once.
+    func send(_ buffer: ByteBuffer) {
+        guard let context else { return }
+        server.statistics.networkOutputBytes += buffer.readableBytes
+        context.writeAndFlush(NIOAny(buffer), promise: nil)
+    }
 
     /// Hands the replies to the connection; the end of the tick calls it.
     func flush() {

@@ -57,7 +57,9 @@ enum ClientCommand {
         var address: String?
         var identifier: Int64?
         var skipsSelf = true
-        /// Whether a type is asked for that no client has, as long as there are only normal ones.
+        /// Whether only replicas are asked for, or only others.
+        var areReplicas: Bool?
+        /// Whether a type is asked for that no client has.
         var isNobody = false
     }
 
@@ -74,6 +76,7 @@ enum ClientCommand {
         for session in server.sessions.values {
             if let address = filter.address, session.address != address { continue }
             if let identifier = filter.identifier, Int64(session.identifier) != identifier { continue }
+            if let areReplicas = filter.areReplicas, (session.replica != nil) != areReplicas { continue }
             if filter.isNobody || (filter.skipsSelf && session === call.session) { continue }
             killed += 1
             if session === call.session {
@@ -104,9 +107,11 @@ enum ClientCommand {
             } else if option.equalsIgnoringCase("addr") {
                 filter.address = String(value)
             } else if option.equalsIgnoringCase("type") {
-                if value.equalsIgnoringCase("slave") || value.equalsIgnoringCase("pubsub") {
+                if value.equalsIgnoringCase("pubsub") {
                     filter.isNobody = true
-                } else if !value.equalsIgnoringCase("normal") {
+                } else if value.equalsIgnoringCase("slave") || value.equalsIgnoringCase("normal") {
+                    filter.areReplicas = value.equalsIgnoringCase("slave")
+                } else {
                     throw .bytes(Array("ERR Unknown client type '".utf8) + Array(value) + [0x27])
                 }
             } else if option.equalsIgnoringCase("skipme") {

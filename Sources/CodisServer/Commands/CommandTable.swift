@@ -13,6 +13,7 @@ final class CommandTable {
         StringCommands.table, BitCommands.table, KeyCommands.table, ExpireCommands.table, ScanCommands.table,
         ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
+        ReplicationCommands.table,
     ]
 
     /// The rows, each at the index that it has as its number.

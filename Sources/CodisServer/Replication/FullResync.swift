@@ -3,7 +3,8 @@
 
 internal import Bytes
 internal import Keyspace
-internal import RDB
+internal import NIOCore
+internal import NIOPosix
 internal import Replication
 
 /// A snapshot on its way to one or more replicas.
@@ -57,7 +58,7 @@ extension Server {
             return feed.session.closeNow()
         }
         do throws(GrowingFile.Failure) {
-            let transfer = try SnapshotTransfer(directory: config.directory, tellsDatabase: tellsDatabase)
+            let transfer = try SnapshotTransfer(directory: dataDirectory, tellsDatabase: tellsDatabase)
             replication.transfer = transfer
             feed.take(transfer)
             let delay = config.disklessSync ? config.disklessSyncDelaySeconds : 0

@@ -63,6 +63,9 @@ final class MasterLink: @unchecked Sendable {
         downSinceMilliseconds = server.monotonicMilliseconds
     }
 
+    /// Whether it is to be connected with the next chance.
+    var isWaiting: Bool { state == .waiting }
+
     /// Whether the stream comes.
     var isConnected: Bool { state == .connected }
 
@@ -355,7 +358,12 @@ final class MasterLink: @unchecked Sendable {
         }
         let place = snapshotPlace ?? .init(identifier: .random(), offset: 0)
         do throws(GrowingFile.Failure) {
-            let load = try ReplicaLoad(server.config, place: place)
+            let load = try ReplicaLoad(
+                server.config,
+                directory: server.dataDirectory,
+                place: place,
+                isOwn: !hasOffsets
+            )
             self.load = load
             let receiver = SnapshotReceiver(form)
             self.receiver = receiver
@@ -384,7 +392,7 @@ final class MasterLink: @unchecked Sendable {
             server.whenNoCheckpointRuns { [self] in
                 guard number == attempt, !isShutDown, self.load === load else { return }
                 server.log.notice("MASTER <-> SLAVE sync: Flushing old data")
-                server.adoptReceivedData(load.place, isOwn: !hasOffsets)
+                server.adoptReceivedData()
                 self.load = nil
                 receiver = nil
                 server.log.notice("MASTER <-> SLAVE sync: Finished with success")
@@ -422,7 +430,11 @@ final class MasterLink: @unchecked Sendable {
         guard !isWaitingForRoom, input.readableBytes > 0, let replay else { return }
         var failure: (any Error)?
         var isFull = false
-        let done = unsafe input.withUnsafeReadableBytes { bytes -> Int in
+        let number = attempt
+        // What a command does may end the link, and with it the input.
+        var data = ByteBuffer()
+        swap(&data, &input)
+        let done = unsafe data.withUnsafeReadableBytes { bytes -> Int in
             let view = unsafe ByteView(bytes)
             do {
                 let whole = try scanner.wholeUnits(in: view)
@@ -439,24 +451,25 @@ final class MasterLink: @unchecked Sendable {
                 return 0
             }
         }
-        if isFull {
-            // The scanner has to find the same units again.
-            scanner = StreamScanner()
-            return waitForRoom()
-        }
+        server.effects.database = replay.database
+        server.needsTickEnd()
         if let failure {
             server.log.warning("Following the MASTER's stream: \(failure)")
             return disconnect()
         }
-        server.effects.database = replay.database
-        server.dirty += done > 0 ? 1 : 0
-        input.moveReaderIndex(forwardBy: done)
-        if input.readableBytes == 0 {
-            if input.capacity > 1 << 20 { input = ByteBuffer() } else { input.clear() }
+        guard number == attempt else { return }
+        data.moveReaderIndex(forwardBy: done)
+        if data.readableBytes == 0 {
+            if data.capacity > 1 << 20 { data = ByteBuffer() } else { data.clear() }
         } else {
-            input.discardReadBytes()
+            data.discardReadBytes()
         }
-        server.needsTickEnd()
+        swap(&data, &input)
+        if isFull {
+            // The scanner has to find the same units again.
+            scanner = StreamScanner()
+            waitForRoom()
+        }
     }
 
     /// The disk is full: nothing further is done until there is room.

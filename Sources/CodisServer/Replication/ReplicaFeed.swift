@@ -3,7 +3,9 @@
 
 internal import Bytes
 internal import CommandLog
+internal import Keyspace
 internal import NIOCore
+internal import NIOPosix
 internal import Replication
 
 /// What a replica is fed: first a snapshot if it needs one, then the stream.
@@ -207,7 +209,7 @@ final class ReplicaFeed: @unchecked Sendable {
         reader = nil
         thread.submit { [loop = server.loop] _ in
             let outcome = Result { () throws(CommandLogError) in
-                let box = try box ?? ReaderBox(LogReader(directory: directory, from: start))
+                let box = if let box { box } else { ReaderBox(try LogReader(directory: directory, from: start)) }
                 return (box, try box.reader.read(upTo: end, maximumBytes: Self.stepBytes))
             }
             loop.execute { self.didReadLog(outcome) }

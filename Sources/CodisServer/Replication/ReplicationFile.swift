@@ -26,7 +26,7 @@ struct ReplicationFile: Equatable {
         guard descriptor >= 0 else { return "unknown" }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 64)
-        let count = unsafe read(descriptor, &bytes, bytes.count)
+        let count = unsafe Glibc.read(descriptor, &bytes, bytes.count)
         guard count > 0 else { return "unknown" }
         return String(decoding: bytes[..<count].prefix { $0 > 0x20 }, as: UTF8.self)
     }()

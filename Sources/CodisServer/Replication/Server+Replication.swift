@@ -5,6 +5,7 @@ internal import Bytes
 internal import CommandLog
 internal import Keyspace
 internal import NIOCore
+internal import NIOPosix
 internal import RESP
 internal import Replication
 
@@ -127,7 +128,7 @@ extension Server {
     }
 
     /// Calls `body` when no thread is at work on the files of the keyspace, and no command is half done.
-    func whenNoCheckpointRuns(_ body: @escaping () -> Void) {
+    func whenNoCheckpointRuns(_ body: @escaping @Sendable () -> Void) {
         if checkpoints.running != nil {
             checkpoints.runningWaiters.append { [unowned self] _ in
                 loop.execute { self.whenNoCheckpointRuns(body) }
@@ -138,7 +139,7 @@ extension Server {
     }
 
     /// Makes what was received from the master the data of this server.
-    func adoptReceivedData(_ place: ReplicaHandshake.Resumption, isOwn: Bool) {
+    func adoptReceivedData() {
         guard let old = effects.log else { return }
         disconnectReplicas()
         let directory = dataDirectory
