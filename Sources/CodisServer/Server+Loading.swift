@@ -58,6 +58,46 @@ extension Server {
     }
 }
 
+extension LogReplay {
+    /// Does a command that may be of a later version of Redis; false if it is one of 2.8, to be done as it is.
+    private func translate(_ isKnown: Bool, at offset: UInt64) throws -> Bool {
+        let arguments = call.arguments.copy()
+        switch MasterDialect({ [unowned self] in reply(to: $0) }).perform(arguments) {
+        case .plain where isKnown, .unknown where isKnown: return false
+        case .done: break
+        case .plain, .unknown:
+            let name = String(decoding: arguments[0], as: UTF8.self)
+            guard server.replication.unknownCommands.count < 1000,
+                server.replication.unknownCommands.insert(name.lowercased()).inserted
+            else { break }
+            server.log.warning("The stream has a command that this server has not, left out: '\(name)' at \(offset)")
+        }
+        if isInUnit { server.effects.noteUnitEffect() }
+        if let failure = server.keyspace.failure { throw failure }
+        return true
+    }
+
+    /// Does a command that does not stand in the log as such.
+    private func reply(to arguments: [[UInt8]]) -> [UInt8] {
+        var request: [UInt8] = []
+        request.appendRequest(arguments)
+        return ByteView.with(request) { request in
+            var decoder = RESPRequestDecoder()
+            guard case .request? = try? decoder.decode(request) else { return [] }
+            call.begin(session)
+            call.arguments.take(decoder, in: request)
+            call.request = ByteView()
+            guard let command = commands.find(call.arguments[0]), command.arity.accepts(arguments.count) else {
+                return []
+            }
+            server.run(command, call)
+            let reply = call.reply.readBytes(length: call.reply.readableBytes) ?? []
+            call.reply.clear()
+            return reply
+        }
+    }
+}
+
 /// Why the log cannot be replayed.
 struct LogReplayError: Error, CustomStringConvertible {
     let description: String
@@ -129,9 +169,10 @@ final class LogReplay {
             return server.endUnit()
         }
         if !isInUnit { server.commandStart = (offset, database) }
-        guard let command = commands.find(name), command.arity.accepts(call.arguments.count) else {
-            throw LogReplayError(description: "the log holds an unknown command at offset \(offset)")
-        }
+        let found = commands.find(name)
+        let isKnown = found?.arity.accepts(call.arguments.count) ?? false
+        if !isKnown || MasterDialect.mayBeLater(call.arguments), try translate(isKnown, at: offset) { return }
+        guard let command = found else { return }
         if server.gates.contains(.monitored) { server.showToMonitors(call) }
         server.run(command, call)
         // An error of a command at replay was one when it was first run, too, and changed nothing.

@@ -102,8 +102,8 @@ final class Server: @unchecked Sendable {
     /// How many databases there are.
     var databaseCount: Int { config.databases }
 
-    /// Whether keys expire by themselves: not while the log is replayed, where each expiry stands as a DEL, and not on a
-    /// replica, whose master sends one.
+    /// Whether keys expire by themselves: not while the log is replayed, where each expiry stands as a DEL, and not on
+    /// a replica, whose master sends one.
     @inline(__always)
     var expiresKeys: Bool { !isLoading && !isReplica }
 

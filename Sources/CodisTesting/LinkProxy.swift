@@ -31,12 +31,14 @@ public final class LinkProxy: Sendable {
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var on: Int32 = 1
         unsafe setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-        let status = LinkProxy.withAddress(port: port) { address, length in unsafe bind(listener, address, length) }
+        let status = unsafe LinkProxy.withAddress(port: port) { address, length in
+            unsafe bind(listener, address, length)
+        }
         guard status == 0, listen(listener, 64) == 0 else { throw .system(call: "listen", errorNumber: errno) }
         state.withLock { $0.targetPort = targetPort }
         Thread { [weak self, listener] in
             while true {
-                let near = unsafe accept(listener, nil, nil)
+                let near = accept(listener, nil, nil)
                 guard near >= 0 else { return }
                 guard let self else {
                     close(near)
@@ -93,7 +95,9 @@ public final class LinkProxy: Sendable {
             return
         }
         let far = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        let status = LinkProxy.withAddress(port: targetPort) { address, length in unsafe connect(far, address, length) }
+        let status = unsafe LinkProxy.withAddress(port: targetPort) { address, length in
+            unsafe connect(far, address, length)
+        }
         guard status == 0 else {
             close(near)
             close(far)
@@ -139,7 +143,7 @@ public final class LinkProxy: Sendable {
             var sent = 0
             while sent < count {
                 let written = unsafe buffer.withUnsafeBytes { bytes in
-                    unsafe send(target, bytes.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL.rawValue))
+                    unsafe send(target, bytes.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL))
                 }
                 if written < 0, errno == EINTR { continue }
                 guard written > 0 else { break reading }

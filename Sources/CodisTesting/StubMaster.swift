@@ -30,7 +30,7 @@ public final class StubMaster: Sendable {
         guard status == 0, listen(listener, 8) == 0 else { throw .system(call: "listen", errorNumber: errno) }
         Thread { [weak self, listener] in
             while true {
-                let connection = unsafe accept(listener, nil, nil)
+                let connection = accept(listener, nil, nil)
                 guard connection >= 0, let self else { return }
                 self.connections.withLock { $0.append(connection) }
                 StubMaster.serve(connection, afterHandshake)
@@ -58,7 +58,7 @@ public final class StubMaster: Sendable {
             let identifier = String(repeating: "0", count: 40)
             let reply = isLast ? "+FULLRESYNC \(identifier) 0\r\n" + afterHandshake : "+OK\r\n"
             let bytes = Array(reply.utf8)
-            _ = unsafe send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue))
+            _ = unsafe send(connection, bytes, bytes.count, Int32(MSG_NOSIGNAL))
             if isLast { return }
         }
     }

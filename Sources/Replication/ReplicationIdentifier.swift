@@ -38,7 +38,9 @@ public struct ReplicationIdentifier: Hashable, Sendable, CustomStringConvertible
     /// Draws a new identifier with `generator`.
     public static func random(using generator: inout some RandomNumberGenerator) -> ReplicationIdentifier {
         let letters = Array("0123456789abcdef".utf8)
-        return ReplicationIdentifier(drawn: (0..<digitCount).map { _ in letters[Int.random(in: 0..<16, using: &generator)] })
+        return ReplicationIdentifier(
+            drawn: (0..<digitCount).map { _ in letters[Int.random(in: 0..<16, using: &generator)] }
+        )
     }
 
     private init(drawn digits: [UInt8]) { self.digits = digits }

@@ -88,7 +88,10 @@ struct ReceivingTests {
         }
     }
 
-    @Test("what is no stream of commands is refused", arguments: ["+OK\r\n", "PING\r\n", "*1\r\n+x\r\n", "\r\n", "*0\r\n"])
+    @Test(
+        "what is no stream of commands is refused",
+        arguments: ["+OK\r\n", "PING\r\n", "*1\r\n+x\r\n", "\r\n", "*0\r\n"]
+    )
     func garbage(text: String) {
         var scanner = StreamScanner()
         #expect(throws: StreamError.self) {

@@ -55,9 +55,12 @@ struct ReplicaHandshakeTests {
         let text = "(Non critical) Master does not understand REPLCONF listening-port: -ERR unknown command"
         #expect(first.first == .notice(text))
         let second = receive(&handshake, "-ERR Unrecognized REPLCONF option: capa")
-        #expect(second.first == .notice(
-            "(Non critical) Master does not understand REPLCONF capa: -ERR Unrecognized REPLCONF option: capa"
-        ))
+        #expect(
+            second.first
+                == .notice(
+                    "(Non critical) Master does not understand REPLCONF capa: -ERR Unrecognized REPLCONF option: capa"
+                )
+        )
         #expect(deeds(second) == [request("PSYNC", "?", "-1")])
     }
 

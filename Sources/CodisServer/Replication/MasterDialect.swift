@@ -6,9 +6,10 @@ internal import RESP
 
 /// What later versions of Redis put into their stream for the types of 2.8, said in the commands of 2.8.
 ///
-/// A master of version 4 to 7 propagates some changes in forms that 2.8 does not know: `SET key value PXAT time`, `HSET`
-/// of several fields, `UNLINK`. They stand in this server's log as they came, so they are translated whenever they are
-/// done: when they come, and at replay. What has no counterpart here, such as streams, is left out, and the log says so.
+/// A master of version 4 to 7 propagates some changes in forms that 2.8 does not know: `SET key value PXAT time`,
+/// `HSET` of several fields, `UNLINK`. They stand in this server's log as they came, so they are translated whenever
+/// they are done: when they come, and at replay. What has no counterpart here, such as streams, is left out, and the
+/// log says so.
 struct MasterDialect {
     /// Does a command of 2.8 and gives its reply.
     typealias Run = ([[UInt8]]) -> [UInt8]
@@ -79,7 +80,8 @@ struct MasterDialect {
                 let left = Self.integer(run([Self.bytes("PTTL"), arguments[1]])) ?? -1
                 if left >= 0 { expiry = [Self.bytes("PEXPIRE"), arguments[1], Self.bytes("\(left)")] }
             case let unit where index + 1 < arguments.count:
-                guard let command = ["ex": "EXPIRE", "px": "PEXPIRE", "exat": "EXPIREAT", "pxat": "PEXPIREAT"][unit] else {
+                guard let command = ["ex": "EXPIRE", "px": "PEXPIRE", "exat": "EXPIREAT", "pxat": "PEXPIREAT"][unit]
+                else {
                     return .plain
                 }
                 if unit.hasSuffix("at") { isLater = true }
@@ -114,7 +116,9 @@ struct MasterDialect {
     private func add(_ arguments: [[UInt8]]) -> Outcome {
         var options: Set<String> = []
         var index = 2
-        while index < arguments.count, ["nx", "xx", "gt", "lt", "ch", "incr"].contains(Self.lowercased(arguments[index])) {
+        while index < arguments.count,
+            ["nx", "xx", "gt", "lt", "ch", "incr"].contains(Self.lowercased(arguments[index]))
+        {
             options.insert(Self.lowercased(arguments[index]))
             index += 1
         }

@@ -149,7 +149,10 @@ final class MasterLink: @unchecked Sendable {
         let bootstrap = ClientBootstrap(group: server.loop)
             .connectTimeout(.seconds(Int64(server.config.replicationTimeoutSeconds)))
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 65_536, maximum: 1 << 20))
+            .channelOption(
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(minimum: 1024, initial: 65_536, maximum: 1 << 20)
+            )
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(MasterLinkHandler(self, attempt: number))
@@ -345,8 +348,8 @@ final class MasterLink: @unchecked Sendable {
         }
         guard let form = SnapshotForm(line) else {
             server.log.warning(
-                "Bad protocol from MASTER, the first byte is not '$' (we received '\(text)'), are you sure the host and "
-                    + "port are right?"
+                "Bad protocol from MASTER, the first byte is not '$' (we received '\(text)'), are you sure the host "
+                    + "and port are right?"
             )
             disconnect()
             return false
@@ -381,7 +384,11 @@ final class MasterLink: @unchecked Sendable {
         return true
     }
 
-    private func loaded(_ load: ReplicaLoad, _ outcome: Result<ReplicaLoad.Summary, ReplicaLoad.Failure>, attempt number: Int) {
+    private func loaded(
+        _ load: ReplicaLoad,
+        _ outcome: Result<ReplicaLoad.Summary, ReplicaLoad.Failure>,
+        attempt number: Int
+    ) {
         guard number == attempt, !isShutDown, self.load === load else { return }
         switch outcome {
         case .failure(let failure):

@@ -10,7 +10,7 @@ internal import Replication
 
 /// What a replica is fed: first a snapshot if it needs one, then the stream.
 ///
-/// A replica that keeps up gets each frame of the log when it was written, straight from the memory it was written from.
+/// A replica that keeps up gets each frame of the log when it was written, from the memory that it was written from.
 /// One that does not is served from the log's files, in steps and by a thread of its own, until it has caught up. So
 /// what waits in memory for a replica is bounded, however slow it is (Redis 2.8 kept it in the client's output buffer).
 final class ReplicaFeed: @unchecked Sendable {

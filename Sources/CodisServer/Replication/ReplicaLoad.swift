@@ -119,7 +119,9 @@ final class ReplicaLoad: @unchecked Sendable {
             case .skipped(let what, let key, let database):
                 guard summary.warnings.count < 100 else { continue }
                 let name = key.map { " '\(String($0))'" } ?? ""
-                summary.warnings.append("The MASTER has what this server has not, left out: \(what)\(name) in DB \(database)")
+                summary.warnings.append(
+                    "The MASTER has what this server has not, left out: \(what)\(name) in DB \(database)"
+                )
             case .databaseSize:
                 continue
             case .end:

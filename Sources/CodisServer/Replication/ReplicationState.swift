@@ -20,6 +20,8 @@ struct ReplicationState {
     var goodReplicas = 0
     /// Whether there ever was a replica: INFO tells of the backlog from then on.
     var hadReplicas = false
+    /// Commands of the stream that this server has not, each told once.
+    var unknownCommands: Set<String> = []
     /// When a PING last went into the stream, or to those that wait.
     var lastPingMilliseconds: Int64 = 0
     /// The thread that reads for the replicas, once there is one.

@@ -26,7 +26,8 @@ extension Server {
             replication.history = file.history
             guard file.boot != ReplicationFile.currentBoot else { return }
             // Since the machine has started anew, what was written last may be lost, though replicas may have it. A
-            // history of its own keeps them from taking what is written now for that. A replica gets it from its master.
+            // history of its own keeps them from taking what is written now for that; a replica gets it anew from its
+            // master.
             if config.master == nil { replication.history.begin(.random(), at: commandLog.endOffset) }
         }
         saveHistory()
@@ -226,7 +227,9 @@ extension Server {
     private func resume(_ feed: ReplicaFeed, from offset: UInt64) {
         statistics.partialSyncs += 1
         let isNamed = feed.session.replicaAnnouncement.takesHistories
-        feed.session.send(ByteBuffer(string: isNamed ? "+CONTINUE \(replication.history.current)\r\n" : "+CONTINUE\r\n"))
+        feed.session.send(
+            ByteBuffer(string: isNamed ? "+CONTINUE \(replication.history.current)\r\n" : "+CONTINUE\r\n")
+        )
         log.notice(
             "Partial resynchronization request from \(feed.name) accepted. Sending \(effects.endOffset - offset) bytes "
                 + "of backlog starting from offset \(offset + 1)."
