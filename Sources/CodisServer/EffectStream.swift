@@ -16,8 +16,10 @@ final class EffectStream {
     private var recorder: CommandLog?
     /// The end of the open unit ends the recording.
     private var stopsAfterUnit = false
-    /// The database that the stream has selected, -1 when the next command must be preceded by SELECT.
-    var database = -1
+    /// The database that the next effect finds selected, -1 when it must be preceded by SELECT in any case.
+    private var database = -1
+    /// The database that the stream really has selected where it ends, -1 if it does not say.
+    private(set) var selected = -1
     /// Why effects can no longer be recorded, once they cannot.
     private(set) var failure: CommandLogError?
     /// What is gathered until its unit ends.
@@ -28,6 +30,16 @@ final class EffectStream {
         self.log = log
         recorder = log
         self.database = database
+        selected = database
+    }
+
+    /// Has the next effect say which database it is in: a replica that comes now does not know.
+    func selectAnew() { database = -1 }
+
+    /// Takes note of the database that the stream of the master has selected by now.
+    func follow(database: Int) {
+        self.database = database
+        selected = database
     }
 
     /// Records no more: what goes into the log from now on is the stream of a master, as it comes.
@@ -143,6 +155,7 @@ final class EffectStream {
 
     private func select(_ database: Int, _ log: CommandLog) {
         self.database = database
+        selected = database
         do throws(CommandLogError) {
             try log.appendCommand(argumentCount: 2)
             try log.appendArgument(ByteView("SELECT"))
@@ -219,6 +232,7 @@ final class EffectStream {
                 if unit.needsMarks { try log.append("*1\r\n$5\r\nMULTI\r\n") }
                 try log.append(bytes.dropFirst(unit.start))
                 if unit.needsMarks { try log.append("*1\r\n$4\r\nEXEC\r\n") }
+                selected = database
             }
         } catch {
             fail(error)

@@ -67,7 +67,7 @@ extension Server {
 
     /// The place behind everything that the log holds.
     var position: LogPosition {
-        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.database)
+        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.selected)
     }
 
     /// Writes what is pending into the log, commits, and has the commit made durable unless another is under way.

@@ -54,6 +54,8 @@ extension Server {
         if let begun = checkpoints.running { checkpoints.lastOffset = begun.position.offset }
         advanceCheckpoint()
         if start.identity.isEmpty { requestCheckpoint() }
+        // A replica that got its snapshot just before the end of this server does not know what was selected.
+        effects.selectAnew()
         if let master = config.master { follow(master) }
     }
 }

@@ -52,7 +52,7 @@ extension Server {
             return feed.take(transfer)
         }
         // In the middle of a stream that is not one's own, no SELECT can be put in for a replica that has just come.
-        let tellsDatabase = isReplica && effects.database > 0
+        let tellsDatabase = isReplica && effects.selected > 0
         guard !tellsDatabase || feed.session.replicaAnnouncement.takesHistories else {
             log.warning("Slave \(feed.name) cannot be told the database that the stream has selected: try again later")
             return feed.session.closeNow()
@@ -85,7 +85,7 @@ extension Server {
             guard let snapshot else { return snapshotFailed(transfer, "no snapshot could be taken") }
             transfer.taken(at: snapshot.position)
             // The replica knows nothing of a selected database, so the stream says it again.
-            if !isReplica { effects.database = -1 }
+            if !isReplica { effects.selectAnew() }
             write(snapshot, into: transfer)
             for feed in feeds(of: transfer) { feed.snapshotTaken() }
         }

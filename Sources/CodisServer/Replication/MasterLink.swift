@@ -458,7 +458,7 @@ final class MasterLink: @unchecked Sendable {
                 return 0
             }
         }
-        server.effects.database = replay.database
+        server.effects.follow(database: replay.database)
         server.needsTickEnd()
         if let failure {
             server.log.warning("Following the MASTER's stream: \(failure)")

@@ -143,6 +143,7 @@ extension Server {
     func adoptReceivedData() {
         guard let old = effects.log else { return }
         disconnectReplicas()
+        touchAllWatched()
         let directory = dataDirectory
         keyspace.close()
         do {
@@ -153,6 +154,7 @@ extension Server {
                 options: KeyspaceOptions(config)
             )
             prepareKeyspace()
+            listenToKeys()
             let start = keyspace.position
             var options = CommandLogOptions(segmentBytes: max(1 << 20, config.logSegmentSize))
             options.expectedIdentity = LogIdentity(hexadecimal: start.identity.prefix(32))
@@ -191,6 +193,7 @@ extension Server {
         session.replica = feed
         replication.feeds.append(feed)
         replication.hadReplicas = true
+        recordsMessages = true
         if let request {
             switch decide(request.identifier, request.offset) {
             case .resume(let offset):
@@ -295,7 +298,7 @@ extension Server {
     // MARK: Admission
 
     /// Why replication does not let a client's command run; nil if it does.
-    func refusalByReplication(_ command: Command, _ call: CommandCall) -> StaticString? {
+    func refusalByReplication(_ command: Command, _ call: CommandCall) -> String? {
         let isWrite = command.flags.contains(.write)
         if !isReplica {
             guard isWrite, needsReplicasToWrite, replication.goodReplicas < config.minimumReplicasToWrite else {
