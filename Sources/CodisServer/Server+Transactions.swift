@@ -169,6 +169,18 @@ extension Server {
         if keyspace.onKeyChange != nil { keyChanged(KeyIdentity(database: database, hash: keyspace.keyHash(key))) }
     }
 
+    /// Counts as a change of every key that anybody watches: all data are replaced.
+    func touchAllWatched() {
+        for sessions in watches.sessions.values {
+            for session in sessions { session.transaction.isTouched = true }
+        }
+    }
+
+    /// Counts as a change of all watched keys: other data take the place of all there were.
+    func touchAllWatched() {
+        for session in watches.sessions.values.joined() { session.transaction.isTouched = true }
+    }
+
     /// Hears of the changes of keys if anybody is interested in any, and only then.
     func listenToKeys() {
         guard !watches.sessions.isEmpty || !blocking.sessions.isEmpty else {
