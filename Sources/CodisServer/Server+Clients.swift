@@ -37,6 +37,7 @@ extension Server {
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
         unwatchAll(session)
+        unsubscribeAll(session)
         if session.isMonitor {
             monitors.removeAll { $0 === session }
             configurationChanged()
@@ -52,7 +53,7 @@ extension Server {
 
     /// Closes a client when what waits for it exceeds the limits of its class.
     func checkOutputLimits(_ session: Session) {
-        let limit = config.outputBufferLimits.normal
+        let limit = outputLimit(of: session)
         guard limit.hardBytes > 0 || limit.softBytes > 0, session.isOpen else { return }
         let waiting = session.waitingOutputBytes
         if limit.hardBytes > 0, waiting >= limit.hardBytes { return closeForOutput(session) }
@@ -64,6 +65,15 @@ extension Server {
             session.overSoftLimitSinceMilliseconds = clock.milliseconds
         } else if clock.milliseconds - session.overSoftLimitSinceMilliseconds > Int64(limit.softSeconds) * 1000 {
             closeForOutput(session)
+        }
+    }
+
+    /// The limit of the client's class.
+    func outputLimit(of session: Session) -> OutputBufferLimits.Limit {
+        switch session.type {
+        case .normal: config.outputBufferLimits.normal
+        case .replica: config.outputBufferLimits.replica
+        case .pubsub: config.outputBufferLimits.pubsub
         }
     }
 
@@ -94,7 +104,8 @@ extension Server {
         return "id=\(session.identifier) addr=\(session.address) fd=\(session.fileDescriptor) name=\(name)"
             + " age=\((now - session.createdAtMilliseconds) / 1000)"
             + " idle=\((now - session.lastInteractionMilliseconds) / 1000) flags=\(flags)"
-            + " db=\(session.database) sub=0 psub=0 multi=\(queued)"
+            + " db=\(session.database) sub=\(session.subscriptions.channels.count)"
+            + " psub=\(session.subscriptions.patterns.count) multi=\(queued)"
             + " qbuf=\(session.unreadBytes) qbuf-free=32768"
             + " obl=\(min(inProgress, 16384)) oll=\(waiting > 0 ? (waiting + 16383) / 16384 : 0) omem=\(waiting)"
             + " events=\(events) cmd=\(session.lastCommand?.name ?? "NULL")"
@@ -107,7 +118,7 @@ extension Server {
         guard config.timeoutSeconds > 0 else { return }
         let limit = Int64(config.timeoutSeconds) * 1000
         for session in Array(sessions.values)
-        where !session.isMonitor && !session.holds.contains(.blocked)
+        where !session.isMonitor && !session.holds.contains(.blocked) && !session.modes.contains(.subscribed)
             && clock.milliseconds - session.lastInteractionMilliseconds > limit
         {
             log.verbose("Closing idle client")

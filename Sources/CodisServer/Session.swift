@@ -15,6 +15,13 @@ struct SessionHolds: OptionSet {
     static let blocked = SessionHolds(rawValue: 1 << 1)
 }
 
+/// What a client is, for CLIENT KILL TYPE and the limits on output.
+enum SessionType: String, CaseIterable {
+    case normal
+    case replica = "slave"
+    case pubsub
+}
+
 /// What keeps the commands of a client from simply running; none of it for most clients.
 struct SessionModes: OptionSet {
     let rawValue: UInt8
@@ -64,6 +71,8 @@ final class Session: @unchecked Sendable {
     var modes: SessionModes = []
     /// What was queued since MULTI, and which keys are watched.
     var transaction = SessionTransaction()
+    /// What the client has subscribed to.
+    var subscriptions = SessionSubscriptions()
     /// The replies of this tick may only go when the log was written.
     var hasWritten = false
     /// The session is among those that the end of the tick answers.
@@ -104,6 +113,8 @@ final class Session: @unchecked Sendable {
     var isHeld: Bool { !holds.isEmpty }
     var isVirtual: Bool { address.isEmpty }
     var isOpen: Bool { context != nil }
+    /// What the client is; those that monitor are normal.
+    var type: SessionType { modes.contains(.subscribed) ? .pubsub : .normal }
     var unreadBytes: Int { rest.readableBytes }
 
     /// Bytes that wait in the connection for the client to read.
