@@ -204,7 +204,8 @@ final class CommandHarness {
             }
         }
         if record.type == .set || record.type == .hash { elements.sort() }
-        return "\(record.type) \(record.encoding) " + elements.joined(separator: ",")
+        let encoding = record.type == .string ? "" : "\(record.encoding) "
+        return "\(record.type) \(encoding)" + elements.joined(separator: ",")
     }
 }
 
