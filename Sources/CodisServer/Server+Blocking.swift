@@ -167,7 +167,7 @@ extension Server {
         defer { notifiedEvents = events }
         let start = call.reply.writerIndex
         call.runsFor(name, keys)
-        commandStart = (effects.offset, effects.database)
+        commandStart = (effects.offset, effects.selected)
         do throws(CommandError) {
             guard keyspace.ensureRoom(bytes: keys.count * 1024) || (keys.count == 1 && keyspace.ensureRoomForDelete())
             else { throw .outOfSpace }

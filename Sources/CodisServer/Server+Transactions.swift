@@ -176,11 +176,6 @@ extension Server {
         }
     }
 
-    /// Counts as a change of all watched keys: other data take the place of all there were.
-    func touchAllWatched() {
-        for session in watches.sessions.values.joined() { session.transaction.isTouched = true }
-    }
-
     /// Hears of the changes of keys if anybody is interested in any, and only then.
     func listenToKeys() {
         guard !watches.sessions.isEmpty || !blocking.sessions.isEmpty else {

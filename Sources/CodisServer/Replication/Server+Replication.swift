@@ -156,7 +156,6 @@ extension Server {
                 options: KeyspaceOptions(config)
             )
             prepareKeyspace()
-            touchAllWatched()
             listenToKeys()
             let start = keyspace.position
             var options = CommandLogOptions(segmentBytes: max(1 << 20, config.logSegmentSize))
