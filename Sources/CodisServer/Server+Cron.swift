@@ -52,6 +52,7 @@ extension Server {
         expireActively()
         scheduleReclaim()
         checkpointForAge()
+        saveIfDue()
         cron.peakMemory = max(cron.peakMemory, usedMemory)
         let second = clock.monotonicNanoseconds / 1_000_000_000
         if second != cron.lastSecond {

@@ -20,6 +20,8 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// A dump has failed, and writes are to be refused until one is written.
+    static let saveFailed = AdmissionGates(rawValue: 1 << 7)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -138,6 +140,10 @@ extension Server {
             refuse(call, writeRefusal)
             return false
         }
+        if gates.contains(.saveFailed), command.flags.contains(.write) || command.name == "ping" {
+            refuse(call, Server.saveRefusal)
+            return false
+        }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {
             // The log knows the command by its own name only.
             call.request = ByteView()
@@ -145,6 +151,10 @@ extension Server {
         if gates.contains(.monitored), command.flags.isDisjoint(with: [.admin, .skipMonitor]) { showToMonitors(call) }
         return true
     }
+
+    private static let saveRefusal =
+        "MISCONF Redis is configured to save RDB snapshots, but is currently not able to persist on disk. Commands that "
+        + "may modify the data set are disabled. Please check Redis logs for details about the error."
 
     private func showToMonitors(_ call: CommandCall) {
         let microseconds = clock.microseconds

@@ -63,6 +63,8 @@ final class Server: @unchecked Sendable {
     // Background work: see Server+Checkpoints.swift and Server+Cron.swift.
     var checkpoints = CheckpointState()
     let backgroundThread = NIOThreadPool(numberOfThreads: 1)
+    /// Dumps: see Server+Saving.swift.
+    var saves = SaveState()
     var cron = CronState()
     var shutdown = ShutdownState()
     /// Who gets a snapshot at the end of the tick: see Server+Snapshots.swift.
@@ -78,7 +80,7 @@ final class Server: @unchecked Sendable {
         call = CommandCall(effects: effects)
         runIdentifier = HexDigits.random(count: 40)
         startedAtMilliseconds = Clock().milliseconds
-        checkpoints.lastSaveSeconds = startedAtMilliseconds / 1000
+        saves.lastSeconds = startedAtMilliseconds / 1000
         tickEndTask = { [unowned self] in self.tickEnd() }
         backgroundThread.start()
         keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
@@ -107,6 +109,7 @@ final class Server: @unchecked Sendable {
         gates.set(.memory, config.maximumMemory > 0)
         gates.set(.writesRefused, writeRefusal != nil)
         gates.set(.monitored, !monitors.isEmpty)
+        gates.set(.saveFailed, saveFailureStopsWrites)
         var slow = Int64.max
         if config.slowLogSlowerThanMicroseconds >= 0 {
             slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedReportingOverflow(by: 1000).partialValue

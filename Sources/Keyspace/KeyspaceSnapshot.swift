@@ -45,6 +45,7 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
     let commit: Int
     private let tables: [Table]
     private let spaces: [UInt16]
+    private let hashKey: SipHash
     private let lock = ManualLock()
     private let isCut = Atomic<Bool>(false)
     private let isClosed = Atomic<Bool>(false)
@@ -56,6 +57,7 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
         self.owner = owner
         self.keyCounts = keyCounts
         position = state.position
+        hashKey = state.hashKey
         spaces = Array(state.spaces[0..<keyCounts.count])
         commit = transaction.number
     }
@@ -77,7 +79,8 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard isOpen, let transaction else { throw SnapshotError.cut }
-        let reader = KeyspaceReader(transaction, tables: tables, spaces: spaces, keyCounts: keyCounts, snapshot: self)
+        let rows = RowReader(transaction, slotTables: tables, hashKey: hashKey)
+        let reader = KeyspaceReader(rows, tables: tables, spaces: spaces, keyCounts: keyCounts, snapshot: self)
         defer { reader.end() }
         return try body(reader)
     }
@@ -119,7 +122,8 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
 /// What it lends lives as long as it says, and for a snapshot never beyond `KeyspaceSnapshot.read(_:)`.
 @safe
 public final class KeyspaceReader {
-    let transaction: Transaction
+    /// What reads the values of keys.
+    public let rows: RowReader
     let tables: [Table]
     let spaces: [UInt16]
     /// The keys of each database.
@@ -128,13 +132,13 @@ public final class KeyspaceReader {
     private var walks: [KeyWalk] = []
 
     init(
-        _ transaction: Transaction,
+        _ rows: RowReader,
         tables: [Table],
         spaces: [UInt16],
         keyCounts: [Int],
         snapshot: KeyspaceSnapshot?
     ) {
-        self.transaction = transaction
+        self.rows = rows
         self.tables = tables
         self.spaces = spaces
         self.keyCounts = keyCounts
@@ -196,7 +200,7 @@ extension Keyspace {
         _ body: (KeyspaceReader) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         let reader = KeyspaceReader(
-            transaction,
+            RowReader(transaction, slotTables: slotTables, hashKey: state.hashKey),
             tables: slotTables,
             spaces: Array(state.spaces[0..<options.databases]),
             keyCounts: (0..<options.databases).map { keyCount(in: $0) },
