@@ -68,6 +68,11 @@ extension Server {
 
     /// Writes what is pending into the log, commits, and has the commit made durable unless another is under way.
     func startCheckpoint() {
+        if effects.isInUnit {
+            // Its end comes back here.
+            checkpoints.isWanted = true
+            return
+        }
         guard !isLoading, let commandLog = effects.log, writeRefusal == nil else { return endWaiters(false) }
         do throws(CommandLogError) {
             try commandLog.writeFrame()
@@ -100,8 +105,14 @@ extension Server {
         for waiter in waiters { waiter(isGood) }
     }
 
-    /// Commits in the middle of a large command, for the place in the log before it.
+    /// Commits in the middle of a large command, for the place in the log before it, or before the unit that it belongs
+    /// to; that must not have had an effect yet.
     func commitUnderPressure() throws(KeyspaceError) {
+        if effects.isInUnit, effects.unitHasEffects {
+            // What is replayed had room when it was first done.
+            guard keyspace.transactionHasRoom || isLoading else { throw .transactionTooLarge }
+            return
+        }
         let position = LogPosition(
             identity: checkpoints.identity,
             offset: commandStart.offset,
@@ -188,13 +199,15 @@ extension Server {
         if offset > kept { effects.log?.trim(before: offset - kept) }
     }
 
-    /// Makes a checkpoint and waits for it: SAVE and the end of the server.
+    /// Makes a checkpoint and waits for it: SAVE and the end of the server; false also within a unit of effects.
     func checkpointNow() -> Bool {
         if let running = checkpoints.running {
             // The thread may be at it: wait, then hear of its end here instead of later.
             guard finishRunning(running) else { return false }
         }
-        guard !isLoading, let commandLog = effects.log, commandLog.failure == nil else { return false }
+        guard !isLoading, !effects.isInUnit, let commandLog = effects.log, commandLog.failure == nil else {
+            return false
+        }
         do {
             try commandLog.writeFrame()
             guard let checkpoint = try keyspace.commit(at: position) else { return true }
@@ -240,6 +253,8 @@ extension Server {
     }
 
     private func reclaimStep() {
+        // A unit that is open has the whole transaction for itself.
+        guard !effects.isInUnit else { return }
         var clock = Clock()
         var spent: Int64 = 0
         do throws(KeyspaceError) {

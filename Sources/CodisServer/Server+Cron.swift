@@ -114,7 +114,7 @@ extension Server {
     /// Deletes what is due, for a bounded time; goes on soon if something is left.
     private func expireActively() {
         guard cron.expiresActively, expiresKeys, !cron.isExpiryScheduled else { return }
-        guard pausedUntilMilliseconds == 0, writeRefusal == nil else { return }
+        guard pausedUntilMilliseconds == 0, writeRefusal == nil, !effects.isInUnit else { return }
         let budget: Int64 = 2_000_000
         var timer = Clock()
         var spent: Int64 = 0

@@ -88,7 +88,7 @@ extension Server {
     }
 
     /// A tick that gathers more than this for the log writes it in several frames.
-    private static let longestFrame = 256 << 20
+    static let longestFrame = 256 << 20
 
     // MARK: Admission
 

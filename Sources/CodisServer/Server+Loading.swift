@@ -28,6 +28,7 @@ extension Server {
         ) { payload, offset in
             try replay.apply(payload, at: offset)
         }
+        try replay.finish()
         if start.identity.isEmpty {
             checkpoints.identity = Array((commandLog.identity.description + HexDigits.random(count: 8)).utf8)
         }
@@ -69,6 +70,8 @@ final class LogReplay {
     /// The commands under their own names, whatever clients call them.
     private let commands = CommandTable()
     private let select: Command?
+    /// Whether MULTI was met, and its EXEC was not yet.
+    private var isInUnit = false
     /// How many commands were done.
     private(set) var commandCount = 0
 
@@ -96,26 +99,43 @@ final class LogReplay {
             call.begin(session)
             call.arguments.take(decoder, in: rest)
             call.request = rest.prefix(consumed)
-            server.commandStart = (offset + UInt64(done), database)
             try run(at: offset + UInt64(done))
             done += consumed
             commandCount += 1
-            if server.keyspace.commitIsDue {
+            if server.keyspace.commitIsDue, !isInUnit {
                 server.commandStart = (offset + UInt64(done), database)
                 try server.commitUnderPressure()
             }
         }
     }
 
+    /// Hears that the log is at its end.
+    func finish() throws {
+        guard !isInUnit else { throw LogReplayError(description: "the log ends within MULTI and EXEC") }
+    }
+
     private func run(at offset: UInt64) throws {
         let name = call.arguments[0]
+        if name.equalsIgnoringCase("multi"), !isInUnit {
+            isInUnit = true
+            return server.beginUnit(at: (offset, database))
+        }
+        if name.equalsIgnoringCase("exec"), isInUnit {
+            isInUnit = false
+            return server.endUnit()
+        }
+        if !isInUnit { server.commandStart = (offset, database) }
         guard let command = commands.find(name), command.arity.accepts(call.arguments.count) else {
             throw LogReplayError(description: "the log holds an unknown command at offset \(offset)")
         }
         server.run(command, call)
         // An error of a command at replay was one when it was first run, too, and changed nothing.
         call.reply.clear()
-        if command === select { database = session.database }
+        if command === select {
+            database = session.database
+        } else if isInUnit {
+            server.effects.noteUnitEffect()
+        }
         if let failure = server.keyspace.failure { throw failure }
     }
 }

@@ -3,6 +3,7 @@
 
 internal import Glibc
 internal import Keyspace
+internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
 
@@ -67,7 +68,7 @@ extension Server {
         let file = RDBFile(config)
         do {
             let now = clock.milliseconds
-            let identity = try keyspace.readNow { reader throws(SaveError) in try file.write(reader, now: now) }
+            let identity = try keyspace.readNow { (reader) throws(SaveError) in try file.write(reader, now: now) }
             if resettingDirty, !effects.isInUnit, effects.log != nil, !checkpointNow() {
                 throw SaveError.failed("the keyspace could not be synced")
             }

@@ -25,6 +25,8 @@ extension Server {
         log.warning("User requested shutdown...")
         stopBackgroundSave()
         if saving == false {
+            // What a script that still runs, or a transaction, did so far is neither in the log nor committed.
+            effects.abandonUnit()
             do {
                 try effects.log?.writeFrame()
                 try effects.log?.syncNow()
@@ -34,7 +36,13 @@ extension Server {
         } else {
             let wantsDump = saving == true || !config.savePoints.isEmpty
             if wantsDump { log.notice("Saving the final RDB snapshot before exiting.") }
+            var units = 0
+            while effects.isInUnit {
+                endUnit()
+                units += 1
+            }
             guard !wantsDump || saveNow(), checkpointNow() || writeRefusal != nil else {
+                for _ in 0..<units { beginUnit() }
                 log.warning("Error trying to save the DB, can't exit.")
                 return false
             }

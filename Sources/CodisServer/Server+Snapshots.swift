@@ -20,6 +20,8 @@ extension Server {
 
     /// Serves those that asked for a snapshot; the end of the tick calls it.
     func takeSnapshots() {
+        // A unit of effects that is open is half done; its end comes back here.
+        guard !effects.isInUnit else { return }
         let requests = snapshotRequests
         snapshotRequests = []
         for request in requests { request.completion(takeSnapshot(owner: request.owner)) }

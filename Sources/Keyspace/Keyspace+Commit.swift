@@ -28,6 +28,12 @@ extension Keyspace {
     /// Whether so many pages were changed since the last commit that the next one is due.
     public var commitIsDue: Bool { room.touchedPages >= options.dirtyPages }
 
+    /// Whether the open transaction has used up half of what it may change before a commit is due.
+    public var isCommitAdvisable: Bool { room.touchedPages >= options.dirtyPages / 2 }
+
+    /// Whether what must stay in the open transaction may change more.
+    public var transactionHasRoom: Bool { room.touchedPages < options.mostDirtyPages }
+
     /// Whether a checkpoint is still being made durable.
     public var isMakingDurable: Bool { pendingCheckpoint != nil }
 

@@ -15,6 +15,11 @@ public struct KeyspaceOptions: Sendable {
     public var mapSizeBytes = 0
     /// A commit is due when about this many pages were changed since the last one.
     public var dirtyPages = 32768
+    /// Changes that must be committed together may change about this many pages.
+    ///
+    /// LMDB keeps a list of at most 131,071 changed pages; what is counted here is without branches and the like, and
+    /// what was begun below the limit needs room above it.
+    public var mostDirtyPages = 98_304
     /// Whether the kernel should read ahead; not for data larger than memory.
     public var readAhead = true
 

@@ -11,6 +11,8 @@ public enum KeyspaceError: Error, Equatable, CustomStringConvertible {
     case format(String)
     /// There is no room on the disk; nothing was changed.
     case outOfSpace
+    /// What must be committed together is more than a transaction can hold; what was asked last was not done.
+    case transactionTooLarge
     /// The engine cannot go on: reading or writing its files failed. Nothing later succeeds.
     case failed(String)
 
@@ -19,6 +21,7 @@ public enum KeyspaceError: Error, Equatable, CustomStringConvertible {
         switch self {
         case .locked(let text), .format(let text), .failed(let text): text
         case .outOfSpace: "no space left on the disk"
+        case .transactionTooLarge: "too many changes in one transaction"
         }
     }
 

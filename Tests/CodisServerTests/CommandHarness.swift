@@ -20,12 +20,12 @@ final class CommandHarness {
     var now: Int64 = 1_700_000_000_000
 
     private let directory: TemporaryDirectory
-    private let server: Server
+    let server: Server
     private let session: Session
     private var log: CommandLog
 
     /// A server with an empty keyspace, or with what `effects` of another server's log lead to.
-    init(replaying effects: [UInt8] = []) throws {
+    init(replaying effects: [UInt8] = [], options: KeyspaceOptions = KeyspaceOptions()) throws {
         directory = try TemporaryDirectory()
         var config = ServerConfig()
         config.directory = directory.path
@@ -33,7 +33,7 @@ final class CommandHarness {
             config: config,
             log: ServerLog(level: .warning),
             loop: MultiThreadedEventLoopGroup.singleton.next(),
-            keyspace: Keyspace(directory: directory.path + "/keyspace"),
+            keyspace: Keyspace(directory: directory.path + "/keyspace", options: options),
             commands: CommandTable()
         )
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
@@ -44,6 +44,7 @@ final class CommandHarness {
         if !effects.isEmpty {
             let replay = LogReplay(server, from: LogPosition())
             try ByteView.with(effects) { try replay.apply($0, at: 0) }
+            try replay.finish()
         }
         server.effects.begin(log, database: -1)
         server.isLoading = false

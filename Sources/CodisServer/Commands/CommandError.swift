@@ -25,6 +25,8 @@ enum CommandError: Error, Equatable {
     case indexOutOfRange
     /// The disk is full.
     case outOfSpace
+    /// The transaction or script has changed as much as can be changed at once.
+    case unitTooLarge
     /// The engine cannot go on.
     case failed(String)
 
@@ -32,6 +34,7 @@ enum CommandError: Error, Equatable {
     init(_ error: KeyspaceError) {
         switch error {
         case .outOfSpace: self = .outOfSpace
+        case .transactionTooLarge: self = .unitTooLarge
         case .locked(let text), .format(let text), .failed(let text): self = .failed(text)
         }
     }
@@ -52,6 +55,11 @@ enum CommandError: Error, Equatable {
             Array(
                 ("MISCONF No space left on the disk for new data. Reads and deletes are served; "
                     + "free some space and writes work again by themselves.").utf8
+            )
+        case .unitTooLarge:
+            Array(
+                ("ERR The transaction or script has changed too much to be written as one: this command was not done. "
+                    + "Split it into smaller ones.").utf8
             )
         case .failed(let text): Array("MISCONF The keyspace cannot be written any more: \(text)".utf8)
         }

@@ -155,8 +155,9 @@ private final class FileOutput {
 
     /// What is written together.
     private static let chunkBytes = 64 << 10
-    /// So many bytes are handed to the disk while the file grows, so that the sync at its end finds little to do.
-    private static let diskStep = 8 << 20
+    /// So many bytes are synced while the file grows, so that the sync at its end finds little to do, and other syncs
+    /// do not wait for all of it.
+    private static let diskStep = 16 << 20
 
     init(_ descriptor: Int32) {
         self.descriptor = descriptor
@@ -183,7 +184,7 @@ private final class FileOutput {
         written += pending.count
         pending.removeAll(keepingCapacity: pending.capacity <= 8 * FileOutput.chunkBytes)
         if written - handedToDisk >= FileOutput.diskStep {
-            sync_file_range(descriptor, off_t(handedToDisk), off_t(written - handedToDisk), UInt32(SYNC_FILE_RANGE_WRITE))
+            guard fdatasync(descriptor) == 0 else { throw SystemError("Write error saving DB on disk") }
             handedToDisk = written
         }
     }
