@@ -132,7 +132,7 @@ extension Server {
             refuse(call, "NOAUTH Authentication required.")
             return false
         }
-        if gates.contains(.memory), command.flags.contains(.denyOutOfMemory), usedMemory > config.maximumMemory {
+        if gates.contains(.memory), !evictIfNeeded(), command.flags.contains(.denyOutOfMemory) {
             refuse(call, "OOM command not allowed when used memory > 'maxmemory'.")
             return false
         }

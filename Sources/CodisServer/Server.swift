@@ -100,13 +100,15 @@ final class Server: @unchecked Sendable {
         return !(config.maximumMemory > 0 && needsOwn)
     }
 
-    /// What counts as used memory: the logical size of the data and of the clients' buffers.
-    var usedMemory: Int { keyspace.storedBytes }
+    /// What counts as used memory: the logical size of the data, and what waits in the clients' buffers as of the last
+    /// turn of the cron.
+    var usedMemory: Int { keyspace.storedBytes + cron.bufferBytes }
 
     /// Brings up to date what follows from the configuration.
     func configurationChanged() {
         gates.set(.password, config.requiredPassword != nil)
         gates.set(.memory, config.maximumMemory > 0)
+        noteWriteAccess()
         gates.set(.writesRefused, writeRefusal != nil)
         gates.set(.monitored, !monitors.isEmpty)
         gates.set(.saveFailed, saveFailureStopsWrites)

@@ -11,8 +11,8 @@ final class CommandTable {
     /// All rows of all families.
     static let families: [[Command]] = [
         StringCommands.table, BitCommands.table, KeyCommands.table, ExpireCommands.table, ScanCommands.table,
-        ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
-        IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
+        ObjectCommand.table, DumpCommands.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table,
+        ConfigCommand.table, IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.
