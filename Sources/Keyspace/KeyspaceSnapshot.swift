@@ -80,7 +80,7 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
         defer { lock.unlock() }
         guard isOpen, let transaction else { throw SnapshotError.cut }
         let rows = RowReader(transaction, slotTables: tables, hashKey: hashKey)
-        let reader = KeyspaceReader(rows, tables: tables, spaces: spaces, keyCounts: keyCounts, snapshot: self)
+        let reader = KeyspaceReader(rows, spaces: spaces, keyCounts: keyCounts, snapshot: self)
         defer { reader.end() }
         return try body(reader)
     }
@@ -122,9 +122,8 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
 /// What it lends lives as long as it says, and for a snapshot never beyond `KeyspaceSnapshot.read(_:)`.
 @safe
 public final class KeyspaceReader {
-    /// What reads the values of keys.
+    /// Reads the values.
     public let rows: RowReader
-    let tables: [Table]
     let spaces: [UInt16]
     /// The keys of each database.
     public let keyCounts: [Int]
@@ -133,17 +132,18 @@ public final class KeyspaceReader {
 
     init(
         _ rows: RowReader,
-        tables: [Table],
         spaces: [UInt16],
         keyCounts: [Int],
         snapshot: KeyspaceSnapshot?
     ) {
         self.rows = rows
-        self.tables = tables
         self.spaces = spaces
         self.keyCounts = keyCounts
         self.snapshot = snapshot
     }
+
+    var transaction: Transaction { rows.transaction }
+    var tables: [Table] { rows.slotTables }
 
     /// How many keys there are in all databases.
     public var keyCount: Int { keyCounts.reduce(0, +) }
@@ -201,7 +201,6 @@ extension Keyspace {
     ) throws(Failure) -> Result {
         let reader = KeyspaceReader(
             RowReader(transaction, slotTables: slotTables, hashKey: state.hashKey),
-            tables: slotTables,
             spaces: Array(state.spaces[0..<options.databases]),
             keyCounts: (0..<options.databases).map { keyCount(in: $0) },
             snapshot: nil

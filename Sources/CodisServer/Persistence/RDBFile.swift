@@ -54,7 +54,7 @@ struct RDBFile: Sendable {
     func write(
         _ reader: KeyspaceReader,
         now: Int64,
-        isCancelled: () -> Bool = { false }
+        isCancelled: @escaping () -> Bool = { false }
     ) throws(SaveError) -> FileIdentity {
         let descriptor = unsafe open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
