@@ -1,8 +1,9 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
-/// The list of the parts of an append-only file, as Redis 7 keeps it in `appendonlydir` (aof.c, aofLoadManifestFromFile).
+/// The list of the parts of an append-only file, as Redis 7 keeps it in `appendonlydir`.
 ///
+/// Redis 7: aof.c, aofLoadManifestFromFile.
 /// A line for each part: `file NAME seq NUMBER type b|h|i`, where `b` is the base, `i` what came after it in order, and
 /// `h` what is not needed any more. Lines that begin with `#` are comments.
 public struct AOFManifest: Equatable, Sendable {

@@ -153,8 +153,8 @@ extension Server {
     }
 
     private static let saveRefusal =
-        "MISCONF Redis is configured to save RDB snapshots, but is currently not able to persist on disk. Commands that "
-        + "may modify the data set are disabled. Please check Redis logs for details about the error."
+        "MISCONF Redis is configured to save RDB snapshots, but is currently not able to persist on disk. Commands "
+        + "that may modify the data set are disabled. Please check Redis logs for details about the error."
 
     private func showToMonitors(_ call: CommandCall) {
         let microseconds = clock.microseconds

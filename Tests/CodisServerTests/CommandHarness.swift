@@ -154,6 +154,9 @@ final class CommandHarness {
 
     // MARK: Contents
 
+    /// The dump in the server's directory, nil if there is none.
+    var dump: [UInt8]? { SmallFile.read(directory.path + "/dump.rdb") }
+
     /// All keys with their values and expiries, a line each, in order.
     var contents: [String] {
         var lines: [String] = []

@@ -77,6 +77,7 @@ enum ServerCommands {
 
     /// `SAVE` in O(data): a dump before the reply; nothing else is served meanwhile.
     static func save(_ server: Server, _ call: CommandCall) throws(CommandError) {
+        guard !server.effects.isInUnit else { throw .message("ERR SAVE is not possible within a transaction") }
         guard server.saves.running == nil else { throw .message("ERR Background save already in progress") }
         guard server.saveNow() else { throw .message("ERR") }
         call.reply.writeReplyOK()

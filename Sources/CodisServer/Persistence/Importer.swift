@@ -100,7 +100,7 @@ final class Importer {
         let server = Server(config: plain, log: log, loop: loop, keyspace: keyspace, commands: plainCommands)
         server.isTickEndScheduled = true
         server.cron.isReclaimScheduled = true
-        keyspace.onPressure = { () throws(KeyspaceError) in try Importer.commit(keyspace) }
+        keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try Importer.commit(keyspace) }
         return server
     }
 
@@ -219,9 +219,11 @@ final class Importer {
             throw ImportError("Bad file format reading the append only file: \(complaint)")
         } catch AOFError.truncated(let offset) {
             guard config.aofLoadTruncated, isLast else {
-                throw ImportError("Unexpected end of file reading the append only file. You can: 1) Make a backup of your "
-                    + "AOF file, then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the "
-                    + "'aof-load-truncated' configuration option to yes and restart the server.")
+                throw ImportError(
+                    "Unexpected end of file reading the append only file. You can: 1) Make a backup of your AOF file, "
+                        + "then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the "
+                        + "'aof-load-truncated' configuration option to yes and restart the server."
+                )
             }
             replay.dropTransaction()
             log.warning("!!! Warning: short read while loading the AOF file !!!")
