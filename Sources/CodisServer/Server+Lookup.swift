@@ -49,6 +49,9 @@ extension Server {
     /// Deletes a key whose time is over, and lets the log and everybody know.
     func expire(_ key: ByteView, in database: Int) {
         do throws(KeyspaceError) {
+            // That its time is over is no change of a key that is watched.
+            watches.isSuspended = true
+            defer { watches.isSuspended = false }
             _ = try keyspace.remove(key, in: database)
         } catch {
             // The end of the tick sees that the keyspace has failed; for the client the key is gone.

@@ -39,6 +39,8 @@ final class Server: @unchecked Sendable {
     var pausedUntilMilliseconds: Int64 = 0
     /// What listens.
     var listeners: [any Channel] = []
+    /// The keys that clients watch: see Server+Transactions.swift.
+    var watches = WatchedKeys()
 
     // Execution: see Server+Execution.swift.
     /// Whether a command of a client runs.

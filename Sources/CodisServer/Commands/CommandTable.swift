@@ -13,7 +13,7 @@ final class CommandTable {
         StringCommands.table, BitCommands.table, HashCommands.table, KeyCommands.table, ExpireCommands.table,
         ScanCommands.table, ObjectCommand.table, DumpCommands.table, ConnectionCommands.table, ServerCommands.table,
         ClientCommand.table, ConfigCommand.table, IntrospectionCommands.table, DebugCommand.table, SlotCommands.table,
-        InfoCommand.table,
+        InfoCommand.table, TransactionCommands.table,
     ]
 
     /// The rows, each at the index that it has as its number.
