@@ -43,11 +43,13 @@ let package = Package(
         .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
         .target(name: "AOF", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
         .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C"], swiftSettings: settings),
+        .target(name: "Replication", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
         .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
         .target(
             name: "CodisServer",
             dependencies: [
-                "AOF", "Bytes", "CommandLog", "Keyspace", "RDB", "RESP", "SlotHash", nioCore, nioPosix, logging,
+                "AOF", "Bytes", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore, nioPosix,
+                logging,
             ],
             swiftSettings: settings
         ),
@@ -61,6 +63,7 @@ let package = Package(
         .testTarget(name: "RDBTests", dependencies: ["Bytes", "CodisTesting", "RDB"], swiftSettings: settings),
         .testTarget(name: "AOFTests", dependencies: ["AOF", "Bytes", "CodisTesting", "RESP"], swiftSettings: settings),
         .testTarget(name: "CommandLogTests", dependencies: ["Bytes", "CommandLog"], swiftSettings: settings),
+        .testTarget(name: "ReplicationTests", dependencies: ["Bytes", "Replication"], swiftSettings: settings),
         .testTarget(
             name: "KeyspaceTests",
             dependencies: ["Bytes", "CodisTesting", "Keyspace", "SlotHash"],

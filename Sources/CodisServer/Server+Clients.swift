@@ -36,7 +36,9 @@ extension Server {
     /// Hears that a client's connection is gone.
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
+        if let feed = session.replica { replicaLost(feed) }
         unwatchAll(session)
+        unsubscribeAll(session)
         if session.isMonitor {
             monitors.removeAll { $0 === session }
             configurationChanged()
@@ -52,7 +54,7 @@ extension Server {
 
     /// Closes a client when what waits for it exceeds the limits of its class.
     func checkOutputLimits(_ session: Session) {
-        let limit = config.outputBufferLimits.normal
+        let limit = outputLimit(of: session)
         guard limit.hardBytes > 0 || limit.softBytes > 0, session.isOpen else { return }
         let waiting = session.waitingOutputBytes
         if limit.hardBytes > 0, waiting >= limit.hardBytes { return closeForOutput(session) }
@@ -64,6 +66,15 @@ extension Server {
             session.overSoftLimitSinceMilliseconds = clock.milliseconds
         } else if clock.milliseconds - session.overSoftLimitSinceMilliseconds > Int64(limit.softSeconds) * 1000 {
             closeForOutput(session)
+        }
+    }
+
+    /// The limit of the client's class.
+    func outputLimit(of session: Session) -> OutputBufferLimits.Limit {
+        switch session.type {
+        case .normal: config.outputBufferLimits.normal
+        case .replica: config.outputBufferLimits.replica
+        case .pubsub: config.outputBufferLimits.pubsub
         }
     }
 
@@ -79,6 +90,8 @@ extension Server {
     func description(of session: Session) -> String {
         let now = clock.milliseconds
         var flags = ""
+        if session.replica != nil, !session.isMonitor { flags += "S" }
+        if session.isMaster { flags += "M" }
         if session.isMonitor { flags += "O" }
         if session.modes.contains(.transaction) { flags += "x" }
         if session.holds.contains(.blocked) { flags += "b" }
@@ -94,7 +107,8 @@ extension Server {
         return "id=\(session.identifier) addr=\(session.address) fd=\(session.fileDescriptor) name=\(name)"
             + " age=\((now - session.createdAtMilliseconds) / 1000)"
             + " idle=\((now - session.lastInteractionMilliseconds) / 1000) flags=\(flags)"
-            + " db=\(session.database) sub=0 psub=0 multi=\(queued)"
+            + " db=\(session.database) sub=\(session.subscriptions.channels.count)"
+            + " psub=\(session.subscriptions.patterns.count) multi=\(queued)"
             + " qbuf=\(session.unreadBytes) qbuf-free=32768"
             + " obl=\(min(inProgress, 16384)) oll=\(waiting > 0 ? (waiting + 16383) / 16384 : 0) omem=\(waiting)"
             + " events=\(events) cmd=\(session.lastCommand?.name ?? "NULL")"
@@ -107,7 +121,8 @@ extension Server {
         guard config.timeoutSeconds > 0 else { return }
         let limit = Int64(config.timeoutSeconds) * 1000
         for session in Array(sessions.values)
-        where !session.isMonitor && !session.holds.contains(.blocked)
+        where !session.isMonitor && !session.holds.contains(.blocked) && !session.modes.contains(.subscribed)
+            && session.replica == nil && !session.isMaster
             && clock.milliseconds - session.lastInteractionMilliseconds > limit
         {
             log.verbose("Closing idle client")
@@ -118,7 +133,9 @@ extension Server {
     /// Holds the commands of all clients, for CLIENT PAUSE.
     func pauseClients(milliseconds: Int64) {
         pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds + milliseconds)
-        for session in sessions.values { session.holds.insert(.paused) }
+        for session in sessions.values where session.replica == nil && !session.isMaster {
+            session.holds.insert(.paused)
+        }
         loop.scheduleTask(in: .milliseconds(milliseconds)) { [unowned self] in
             clock.readAll()
             guard clock.milliseconds >= pausedUntilMilliseconds, pausedUntilMilliseconds != 0 else { return }

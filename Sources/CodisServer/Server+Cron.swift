@@ -62,6 +62,7 @@ extension Server {
         if second != cron.lastSecond {
             cron.lastSecond = second
             closeIdleClients()
+            runReplicationCron()
         }
         checkWaitingOutput()
         if effects.pendingBytes > 0 { needsTickEnd() }
@@ -69,8 +70,6 @@ extension Server {
 
     /// A soft limit can be overstepped by waiting alone.
     private func checkWaitingOutput() {
-        let limit = config.outputBufferLimits.normal
-        guard limit.hardBytes > 0 || limit.softBytes > 0 else { return }
         for session in sessions.values where !session.isFlushed { checkOutputLimits(session) }
     }
 

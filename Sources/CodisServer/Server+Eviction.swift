@@ -21,7 +21,7 @@ extension Server {
         guard keyspace.storedBytes > config.maximumMemory else { return true }
         guard config.maximumMemoryPolicy != .noEviction else { return false }
         // On a replica keys go when its master says so.
-        guard !isLoading, config.master == nil else { return true }
+        guard !isLoading, !isReplica else { return true }
         var timer = Clock()
         var spent: Int64 = 0
         var evicted = 0
@@ -93,6 +93,9 @@ extension Server {
     /// Deletes a key for the sake of others, and lets the log and everybody know.
     private func evict(_ key: ByteView, in database: Int) {
         do throws(KeyspaceError) {
+            // As with expiry, that a key goes by itself is no change of a key that is watched.
+            watches.isSuspended = true
+            defer { watches.isSuspended = false }
             guard try keyspace.remove(key, in: database) else { return }
         } catch {
             // The end of the tick sees that the keyspace has failed.
@@ -100,6 +103,7 @@ extension Server {
         }
         statistics.evictedKeys += 1
         effects.append("DEL", key, database: database)
+        if !notifiedEvents.isEmpty { publishEvent(.evicted, "evicted", key, in: database) }
         needsTickEnd()
     }
 }

@@ -22,6 +22,8 @@ struct AdmissionGates: OptionSet {
     static let renamed = AdmissionGates(rawValue: 1 << 4)
     /// A dump has failed, and writes are to be refused until one is written.
     static let saveFailed = AdmissionGates(rawValue: 1 << 7)
+    /// There is a master, or a number of replicas is asked for.
+    static let replication = AdmissionGates(rawValue: 1 << 5)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -42,7 +44,7 @@ extension Server {
         }
         if command.flags.contains(.write) {
             guard haveRoom(for: command, call) else { return refuse(call, .outOfSpace) }
-            commandStart = (effects.offset, effects.database)
+            commandStart = (effects.offset, effects.selected)
         }
         run(command, call)
     }
@@ -147,6 +149,10 @@ extension Server {
         }
         if gates.contains(.saveFailed), command.flags.contains(.write) || command.name == "ping" {
             refuse(call, Server.saveRefusal)
+            return false
+        }
+        if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
+            refuse(call, refusal, abortsTransaction: !refusal.hasPrefix("READONLY"))
             return false
         }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {

@@ -59,11 +59,13 @@ extension Server {
         }
         statistics.expiredKeys += 1
         effects.append("DEL", key, database: database)
+        if !notifiedEvents.isEmpty { publishEvent(.expired, "expired", key, in: database) }
         needsTickEnd()
     }
 
-    /// Tells who listens that `event` happened to `key`; nobody does yet.
+    /// Tells who listens that `event` happened to `key`.
     @inline(__always)
     func notify(_ kind: KeyspaceEvents, _ event: StaticString, _ key: ByteView, _ call: CommandCall) {
+        if !notifiedEvents.isEmpty { publishEvent(kind, event, key, in: call.database) }
     }
 }

@@ -76,8 +76,13 @@ extension Session {
 extension Server {
     // MARK: Queueing
 
-    /// Whether the command runs at once, though the client is in a transaction; if not, it is queued.
+    /// Whether the command runs at once, though the client is in a transaction or has subscriptions; if not, it is
+    /// queued or refused.
     func passModes(_ command: Command, _ call: CommandCall) -> Bool {
+        if call.session.modes.contains(.subscribed), !PubSubCommands.runsWhileSubscribed(command) {
+            call.reply.writeReplyError("ERR only (P)SUBSCRIBE / (P)UNSUBSCRIBE / QUIT allowed in this context")
+            return false
+        }
         guard call.session.modes.contains(.transaction), !TransactionCommands.runsInTransaction(command) else {
             return true
         }
@@ -162,6 +167,13 @@ extension Server {
     /// Counts as a change of `key` for who watches it.
     func touchWatched(_ key: ByteView, in database: Int) {
         if keyspace.onKeyChange != nil { keyChanged(KeyIdentity(database: database, hash: keyspace.keyHash(key))) }
+    }
+
+    /// Counts as a change of every key that anybody watches: all data are replaced.
+    func touchAllWatched() {
+        for sessions in watches.sessions.values {
+            for session in sessions { session.transaction.isTouched = true }
+        }
     }
 
     /// Hears of the changes of keys if anybody is interested in any, and only then.

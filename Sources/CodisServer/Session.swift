@@ -15,6 +15,13 @@ struct SessionHolds: OptionSet {
     static let blocked = SessionHolds(rawValue: 1 << 1)
 }
 
+/// What a client is, for CLIENT KILL TYPE and the limits on output.
+enum SessionType: String, CaseIterable {
+    case normal
+    case replica = "slave"
+    case pubsub
+}
+
 /// What keeps the commands of a client from simply running; none of it for most clients.
 struct SessionModes: OptionSet {
     let rawValue: UInt8
@@ -56,6 +63,14 @@ final class Session: @unchecked Sendable {
     var database = 0
     var isAuthenticated: Bool
     var isMonitor = false
+    /// The connection is the way to the master, which answers nothing.
+    var isMaster = false
+    /// What the client said of itself as a replica.
+    var replicaAnnouncement = ReplicaAnnouncement()
+    /// It asked for the stream, and is about to become a replica.
+    var isAttaching = false
+    /// What the client is fed as a replica.
+    var replica: ReplicaFeed?
     /// Nothing further is read; the connection is closed when the last reply has gone.
     var closesAfterReply = false
     /// Why further commands wait.
@@ -64,6 +79,8 @@ final class Session: @unchecked Sendable {
     var modes: SessionModes = []
     /// What was queued since MULTI, and which keys are watched.
     var transaction = SessionTransaction()
+    /// What the client has subscribed to.
+    var subscriptions = SessionSubscriptions()
     /// The replies of this tick may only go when the log was written.
     var hasWritten = false
     /// The session is among those that the end of the tick answers.
@@ -104,6 +121,11 @@ final class Session: @unchecked Sendable {
     var isHeld: Bool { !holds.isEmpty }
     var isVirtual: Bool { address.isEmpty }
     var isOpen: Bool { context != nil }
+    /// What the client is; those that monitor are normal.
+    var type: SessionType {
+        if replica != nil { return .replica }
+        return modes.contains(.subscribed) ? .pubsub : .normal
+    }
     var unreadBytes: Int { rest.readableBytes }
 
     /// Bytes that wait in the connection for the client to read.
@@ -236,6 +258,16 @@ final class Session: @unchecked Sendable {
     /// Whether the connection has taken all replies that it was handed, or nearly all.
     @inline(__always)
     var isFlushed: Bool { context?.channel.isWritable ?? true }
+
+    /// Whether more may be handed to the connection now.
+    var canTakeMore: Bool { context?.channel.isWritable ?? false }
+
+    /// Hands `buffer` to the connection at once.
+    func send(_ buffer: ByteBuffer) {
+        guard let context else { return }
+        server.statistics.networkOutputBytes += buffer.readableBytes
+        context.writeAndFlush(NIOAny(buffer), promise: nil)
+    }
 
     /// Hands the replies to the connection; the end of the tick calls it.
     func flush() {

@@ -49,7 +49,8 @@ struct AOFReaderTests {
     func properties() {
         var random = SeededGenerator()
         let pieces = [
-            "*1\r\n", "*2\r\n", "$4\r\n", "PING\r\n", "$0\r\n\r\n", "#TS:1\r\n", "*0\r\n", "\r", "\n", "x", "$1\r\na\r\n",
+            "*1\r\n", "*2\r\n", "$4\r\n", "PING\r\n", "$0\r\n\r\n", "#TS:1\r\n", "*0\r\n", "\r", "\n", "x",
+            "$1\r\na\r\n",
         ]
         for _ in 0..<2000 {
             let input = (0..<random.number(0...12)).flatMap { _ in Array(random.pick(pieces).utf8) }
