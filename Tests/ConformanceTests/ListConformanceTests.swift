@@ -87,7 +87,8 @@ struct ListCommandGenerator {
 
     private mutating func element() -> [UInt8] {
         switch random.number(1...60) {
-        case 1: Array(repeating: UInt8(random.number(0...3)), count: random.number(850...9_000))
+        // Without NUL, where ALPHA ends: what is equal up to there may come in any order.
+        case 1: Array(repeating: UInt8(random.number(120...122)), count: random.number(850...9_000))
         case 2...8: Array(String(repeating: "word ", count: random.number(1...40)).utf8)
         case 9: []
         // No zero byte: for strcoll a text ends there.
