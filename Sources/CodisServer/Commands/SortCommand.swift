@@ -35,7 +35,10 @@ enum SortCommand {
         var vector = SortVector()
         let range = options.range(of: record?.count ?? 0)
         // Every pattern's look-up may delete a key that has expired, so the elements are copied first.
-        if let record = server.keyspace.find(call.arguments[1], in: call.database), !range.isEmpty {
+        // Where they are to be sorted, all must be numbers, even if none is replied.
+        if let record = server.keyspace.find(call.arguments[1], in: call.database),
+            !range.isEmpty || !options.keepsOrder
+        {
             vector.load(record, range, options, server.keyspace.reader)
         }
         if !options.keepsOrder {
