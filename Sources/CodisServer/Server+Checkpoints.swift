@@ -36,15 +36,11 @@ struct CheckpointState {
     var waiters: [(Bool) -> Void] = []
     /// Those of the running one.
     var runningWaiters: [(Bool) -> Void] = []
-    /// The last checkpoint that ended well (rdb_last_save_time).
-    var lastSaveSeconds: Int64 = 0
     var lastWasGood = true
-    var lastDurationSeconds: Int64 = -1
     var completed = 0
     /// When one last was made to free a full disk, and did not.
     var reliefFailedNanoseconds: Int64 = -1_000_000_000
-    /// Whether BGSAVE, or BGREWRITEAOF, waits for one.
-    var isAskedFor = false
+    /// Whether BGREWRITEAOF waits for one.
     var isRewriteAskedFor = false
 }
 
@@ -69,7 +65,7 @@ extension Server {
 
     /// The place behind everything that the log holds.
     var position: LogPosition {
-        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.database)
+        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.selected)
     }
 
     /// Writes what is pending into the log, commits, and has the commit made durable unless another is under way.
@@ -96,8 +92,6 @@ extension Server {
                 begin(checkpoint)
             } else if checkpoints.running == nil {
                 // Nothing has changed, so everything is durable.
-                checkpoints.lastSaveSeconds = clock.seconds
-                dirty = 0
                 endWaiters(true)
             }
         } catch {
@@ -118,7 +112,7 @@ extension Server {
     func commitUnderPressure() throws(KeyspaceError) {
         if effects.isInUnit, effects.unitHasEffects {
             // What is replayed had room when it was first done.
-            guard keyspace.transactionHasRoom || isLoading else { throw .transactionTooLarge }
+            guard keyspace.transactionHasRoom || isLoading || isReplica else { throw .transactionTooLarge }
             return
         }
         let position = LogPosition(
@@ -129,13 +123,26 @@ extension Server {
         if let checkpoint = try keyspace.commit(at: position) { begin(checkpoint) }
     }
 
+    /// Whether the log is on the disk up to `offset`, after writing and syncing it if need be.
+    func isLogSynced(upTo offset: UInt64) -> Bool {
+        // While the log is replayed it is there already.
+        guard let commandLog = effects.log else { return true }
+        do throws(CommandLogError) {
+            if commandLog.endOffset < offset { try commandLog.writeFrame() }
+            if commandLog.syncedOffset < offset { try commandLog.syncNow() }
+            return commandLog.syncedOffset >= offset
+        } catch {
+            log.warning("Syncing the log: \(error)")
+            return false
+        }
+    }
+
     private func begin(_ checkpoint: Checkpoint) {
         checkpoints.running = checkpoint
         checkpoints.runningWaiters = checkpoints.waiters
         checkpoints.waiters = []
         checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
         checkpoints.lastOffset = checkpoint.position.offset
-        dirty = 0
         advanceCheckpoint()
     }
 
@@ -185,14 +192,12 @@ extension Server {
         let waiters = checkpoints.runningWaiters
         checkpoints.runningWaiters = []
         let nanoseconds = clock.monotonicNanoseconds - checkpoints.lastStartNanoseconds
-        checkpoints.lastDurationSeconds = nanoseconds / 1_000_000_000
         checkpoints.lastWasGood = failure == nil
         if let failure {
             refuseWrites("The keyspace cannot be synced: \(failure)")
         } else {
             keyspace.finish(checkpoint)
             checkpoints.completed += 1
-            checkpoints.lastSaveSeconds = clock.seconds
             trimLog(before: checkpoint.position.offset)
             log.verbose("Checkpoint at offset \(checkpoint.position.offset) in \(nanoseconds / 1_000_000) ms")
         }
@@ -207,7 +212,7 @@ extension Server {
     /// Gives up the log before `offset`, but for the backlog and what is to be kept.
     private func trimLog(before offset: UInt64) {
         let kept = UInt64(max(0, config.backlogSize) + max(0, config.logRetentionSize))
-        if offset > kept { effects.log?.trim(before: offset - kept) }
+        if offset > kept { effects.log?.trim(before: min(offset - kept, offsetNeededByReplicas)) }
     }
 
     /// Makes a checkpoint and waits for it: SAVE and the end of the server; false also within a unit of effects.
@@ -222,7 +227,6 @@ extension Server {
         do {
             try commandLog.writeFrame()
             guard let checkpoint = try keyspace.commit(at: position, evenIfUnchanged: evenIfUnchanged) else {
-                checkpoints.lastSaveSeconds = clock.seconds
                 return true
             }
             begin(checkpoint)

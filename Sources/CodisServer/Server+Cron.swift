@@ -19,6 +19,8 @@ struct CronState {
     var frequency = 0
     var task: RepeatedTask?
     var peakMemory = 0
+    /// What waits in the buffers of all clients.
+    var bufferBytes = 0
 }
 
 /// The background work, `hz` times a second (Redis 2.8: redis.c, serverCron).
@@ -50,13 +52,18 @@ extension Server {
         syncLogIfDue()
         advanceCheckpoint()
         expireActively()
+        timeOutBlocked()
         scheduleReclaim()
         checkpointForAge()
+        saveIfDue()
+        noteWriteAccess()
+        cron.bufferBytes = sessions.values.reduce(0) { $0 + $1.unreadBytes + $1.waitingOutputBytes }
         cron.peakMemory = max(cron.peakMemory, usedMemory)
         let second = clock.monotonicNanoseconds / 1_000_000_000
         if second != cron.lastSecond {
             cron.lastSecond = second
             closeIdleClients()
+            runReplicationCron()
         }
         checkWaitingOutput()
         if effects.pendingBytes > 0 { needsTickEnd() }
@@ -64,8 +71,6 @@ extension Server {
 
     /// A soft limit can be overstepped by waiting alone.
     private func checkWaitingOutput() {
-        let limit = config.outputBufferLimits.normal
-        guard limit.hardBytes > 0 || limit.softBytes > 0 else { return }
         for session in sessions.values where !session.isFlushed { checkOutputLimits(session) }
     }
 

@@ -33,6 +33,9 @@ public final class RDBWriter {
     private let output: RDBOutput
     private var values: RDBValueWriter
 
+    /// The checksum in the file's last bytes, once it is finished; 0 if none was asked for.
+    public private(set) var checksum: UInt64 = 0
+
     /// Begins a file whose bytes go to `takeChunk`; each chunk is lent for the call.
     public init(options: Options = Options(), takeChunk: @escaping (ByteView) throws(RDBError) -> Void) {
         output = RDBOutput(
@@ -65,6 +68,13 @@ public final class RDBWriter {
     /// The number of bytes written so far, those included that were not handed on yet.
     public var bytesWritten: UInt64 { output.bytesWritten }
 
+    /// Writes a fact about the file, which Redis 2.8 does not understand: 3.2 and later do, in a file of any version.
+    public func writeAuxiliaryField(_ name: ByteView, value: ByteView) throws(RDBError) {
+        output.append(RDBFormat.Opcode.auxiliaryField.rawValue)
+        try output.append(string: name)
+        try output.append(string: value)
+    }
+
     /// Says that the keys which follow are in database `index`; databases without keys are not mentioned.
     public func selectDatabase(_ index: Int) throws(RDBError) {
         output.append(RDBFormat.Opcode.selectDatabase.rawValue)
@@ -89,6 +99,14 @@ public final class RDBWriter {
     /// Writes the next element of the key's value.
     public func append(_ element: RDBElement) throws(RDBError) { try values.append(element) }
 
+    /// Begins the key's string as one of `count` bytes that comes in pieces; they follow, and then ``endKey()``.
+    ///
+    /// Such a string is not compressed, so that no memory is needed for it, however long it is.
+    public func beginPieces(count: Int) throws(RDBError) { try values.beginPieces(count: count) }
+
+    /// Writes the next piece of the key's string.
+    public func append(piece: ByteView) throws(RDBError) { try values.append(piece: piece) }
+
     /// Ends the key's value.
     public func endKey() throws(RDBError) { try values.end() }
 
@@ -109,5 +127,6 @@ public final class RDBWriter {
         let checksum = output.checksumOfBytesWritten ?? 0
         output.append(littleEndian: checksum)
         try output.handOn()
+        self.checksum = checksum
     }
 }
