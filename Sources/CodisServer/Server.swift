@@ -77,6 +77,8 @@ final class Server: @unchecked Sendable {
     // Background work: see Server+Checkpoints.swift and Server+Cron.swift.
     var checkpoints = CheckpointState()
     let backgroundThread = NIOThreadPool(numberOfThreads: 1)
+    /// Dumps: see Server+Saving.swift.
+    var saves = SaveState()
     var cron = CronState()
     var shutdown = ShutdownState()
     /// Who gets a snapshot at the end of the tick: see Server+Snapshots.swift.
@@ -92,7 +94,7 @@ final class Server: @unchecked Sendable {
         call = CommandCall(effects: effects)
         runIdentifier = HexDigits.random(count: 40)
         startedAtMilliseconds = Clock().milliseconds
-        checkpoints.lastSaveSeconds = startedAtMilliseconds / 1000
+        saves.lastSeconds = startedAtMilliseconds / 1000
         tickEndTask = { [unowned self] in self.tickEnd() }
         backgroundThread.start()
         prepareKeyspace()
@@ -121,15 +123,18 @@ final class Server: @unchecked Sendable {
         return !(config.maximumMemory > 0 && needsOwn)
     }
 
-    /// What counts as used memory: the logical size of the data and of the clients' buffers.
-    var usedMemory: Int { keyspace.storedBytes }
+    /// What counts as used memory: the logical size of the data, and what waits in the clients' buffers as of the last
+    /// turn of the cron.
+    var usedMemory: Int { keyspace.storedBytes + cron.bufferBytes }
 
     /// Brings up to date what follows from the configuration.
     func configurationChanged() {
         gates.set(.password, config.requiredPassword != nil)
         gates.set(.memory, config.maximumMemory > 0)
+        noteWriteAccess()
         gates.set(.writesRefused, writeRefusal != nil)
         gates.set(.monitored, !monitors.isEmpty)
+        gates.set(.saveFailed, saveFailureStopsWrites)
         gates.set(.replication, isReplica || needsReplicasToWrite)
         if needsReplicasToWrite { countGoodReplicas() }
         var slow = Int64.max

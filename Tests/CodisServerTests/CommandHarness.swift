@@ -27,8 +27,10 @@ final class CommandHarness {
     /// A server with an empty keyspace, or with what `effects` of another server's log lead to.
     init(replaying effects: [UInt8] = [], options: KeyspaceOptions = KeyspaceOptions()) throws {
         directory = try TemporaryDirectory()
+        var config = ServerConfig()
+        config.directory = directory.path
         server = try Server(
-            config: ServerConfig(),
+            config: config,
             log: ServerLog(level: .warning),
             loop: MultiThreadedEventLoopGroup.singleton.next(),
             keyspace: Keyspace(directory: directory.path + "/keyspace", options: options),
@@ -36,6 +38,7 @@ final class CommandHarness {
         )
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
         server.isTickEndScheduled = true
+        server.saves.keyspaceDirectory = directory.path + "/keyspace"
         server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)
@@ -175,6 +178,9 @@ final class CommandHarness {
     }
 
     // MARK: Contents
+
+    /// The dump in the server's directory, nil if there is none.
+    var dump: [UInt8]? { SmallFile.read(directory.path + "/dump.rdb") }
 
     /// All keys with their values and expiries, a line each, in order.
     var contents: [String] {

@@ -147,6 +147,9 @@ extension Server {
         let directory = dataDirectory
         keyspace.close()
         do {
+            // The dumps of the old data are known to the new ones, or the next start would load the last of them.
+            let known = KnownFiles(directory: ServerDirectory.keyspace(in: directory))
+            try known.write(directory: ServerDirectory.keyspace(in: ResyncDirectory.receiving(in: directory)))
             do throws(CommandLogError) { try old.shutdown() } catch { log.warning("Closing the log: \(error)") }
             try ResyncDirectory.adopt(in: directory)
             keyspace = try Keyspace(
