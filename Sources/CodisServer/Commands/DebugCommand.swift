@@ -190,7 +190,7 @@ extension Server {
                 )
                 if keyspace.commitIsDue {
                     writeFrameInTick()
-                    commandStart = (effects.offset, effects.database)
+                    commandStart = (effects.offset, effects.selected)
                     try commitUnderPressure()
                 }
             case .end: break loading

@@ -75,7 +75,8 @@ extension Server {
         do {
             let reader = try DumpPayload.reader(of: payload, accepting: DumpPayload.readableVersions)
             let values = ValueImport(keyspace: keyspace, config: config)
-            _ = try values.run(reader, key: key, in: database, expireAtMilliseconds: expireAtMilliseconds)
+            let isStored = try values.run(reader, key: key, in: database, expireAtMilliseconds: expireAtMilliseconds)
+            guard isStored else { throw RDBError.malformed("a value without elements", position: 0) }
         } catch let error as KeyspaceError {
             needsTickEnd()
             throw CommandError(error)

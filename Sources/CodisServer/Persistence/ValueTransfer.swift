@@ -137,6 +137,9 @@ struct ValueImport {
     let keyspace: Keyspace
     let config: ServerConfig
 
+    /// The types that are built from elements; no command makes values of another.
+    private static let builtTypes: [ValueType] = [.hash, .set]
+
     /// Makes `key` what `reader` has; what was there is replaced.
     ///
     /// - Returns: false if the value has no elements: then nothing is changed.
@@ -152,6 +155,7 @@ struct ValueImport {
             try keyspace.setString(key, in: database, to: value, expireAtMilliseconds: expireAtMilliseconds)
             return true
         }
+        guard ValueImport.builtTypes.contains(reader.kind.valueType) else { return false }
         let builder = ValueBuilder(keyspace, key: key, in: database, type: reader.kind.valueType)
         var form = FormChooser(reader.kind, config)
         do {
