@@ -320,6 +320,8 @@ struct MigrateTests {
         }
         try server.restart()
         #expect(try server.command("DBSIZE") == .integer(0))
+        try server.stop()
+        for target in targets { try target.stop() }
     }
 
     @Test("what goes wrong is told in the words of Redis 2.8, and the key stays")
@@ -357,5 +359,7 @@ struct MigrateTests {
         #expect(try server.command("GET", "a") == .bulk("1"))
         #expect(try client.receive() == .error("IOERR error or timeout reading from target node"))
         #expect(try server.command("GET", "a") == .bulk("1"))
+        try server.stop()
+        try target.stop()
     }
 }
