@@ -29,11 +29,12 @@ struct ImportTests {
             client.enqueue("SET", "key:\(number)", "\(round) \(number)")
             client.enqueue("HSET", "hash:\(number % 5)", "field:\(number)", round)
             if hasSets { client.enqueue("SADD", "set:\(number % 4)", "\(number * 7)") }
+            client.enqueue("RPUSH", "list:\(number % 2)", "\(round) \(number)")
             if number % 10 == 0 { client.enqueue("PEXPIREAT", "key:\(number)", "4000000000000") }
         }
         client.enqueue("SET", "large", String(repeating: "abc\(round)", count: 30_000))
         try client.flush()
-        let replies = try client.receive(1 + 300 * (hasSets ? 4 : 3) + 30)
+        let replies = try client.receive(1 + 300 * (hasSets ? 5 : 4) + 30)
         #expect(!replies.contains { $0.isError })
     }
 
