@@ -121,6 +121,20 @@ extension Server {
         if let checkpoint = try keyspace.commit(at: position) { begin(checkpoint) }
     }
 
+    /// Whether the log is on the disk up to `offset`, after writing and syncing it if need be.
+    func isLogSynced(upTo offset: UInt64) -> Bool {
+        // While the log is replayed it is there already.
+        guard let commandLog = effects.log else { return true }
+        do throws(CommandLogError) {
+            if commandLog.endOffset < offset { try commandLog.writeFrame() }
+            if commandLog.syncedOffset < offset { try commandLog.syncNow() }
+            return commandLog.syncedOffset >= offset
+        } catch {
+            log.warning("Syncing the log: \(error)")
+            return false
+        }
+    }
+
     private func begin(_ checkpoint: Checkpoint) {
         checkpoints.running = checkpoint
         checkpoints.runningWaiters = checkpoints.waiters

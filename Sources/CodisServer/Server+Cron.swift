@@ -52,6 +52,7 @@ extension Server {
         syncLogIfDue()
         advanceCheckpoint()
         expireActively()
+        timeOutBlocked()
         scheduleReclaim()
         checkpointForAge()
         saveIfDue()

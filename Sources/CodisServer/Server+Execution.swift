@@ -47,6 +47,7 @@ extension Server {
             commandStart = (effects.offset, effects.selected)
         }
         run(command, call)
+        if hasReadyKeys { serveBlocked() }
     }
 
     /// Runs a command that may run: times it, propagates what it did, and counts it.

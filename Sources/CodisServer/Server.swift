@@ -42,6 +42,10 @@ final class Server: @unchecked Sendable {
     var listeners: [any Channel] = []
     /// The keys that clients watch: see Server+Transactions.swift.
     var watches = WatchedKeys()
+    /// Who waits for which lists: see Server+Blocking.swift.
+    var blocking = BlockedClients()
+    /// The call that serves those who wait.
+    let blockedCall: CommandCall
     /// Who has subscribed to what: see PubSub.swift.
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
@@ -92,6 +96,7 @@ final class Server: @unchecked Sendable {
         self.commands = commands
         commandStatistics = CommandStatistics(count: commands.rows.count)
         call = CommandCall(effects: effects)
+        blockedCall = CommandCall(effects: effects)
         runIdentifier = HexDigits.random(count: 40)
         startedAtMilliseconds = Clock().milliseconds
         saves.lastSeconds = startedAtMilliseconds / 1000
@@ -104,6 +109,7 @@ final class Server: @unchecked Sendable {
     /// Has the keyspace commit through this server when it must.
     func prepareKeyspace() {
         keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
+        keyspace.onMakingDurable = { [unowned self] in isLogSynced(upTo: $0.offset) }
     }
 
     /// The directory of the data, whatever CONFIG SET says since the start.

@@ -80,6 +80,8 @@ public final class Keyspace {
     let auxiliary = RowKey()
     /// Scratch: the packed elements of a small collection that is being changed.
     let packed = PackedElements()
+    /// Scratch: what changes of trees need.
+    let treeScratch = TreeScratch()
 
     /// Called after each change of a key with its database and the keyed hash of its bytes, while somebody asks.
     public var onKeyChange: ((_ database: Int, _ keyHash: UInt64) -> Void)?
@@ -88,6 +90,10 @@ public final class Keyspace {
 
     /// Why the engine cannot go on, once it cannot.
     public var failure: KeyspaceError? { reader.failure }
+
+    /// Called before a commit is made durable by the keyspace itself: tells whether the log is on the disk up to the
+    /// commit's position, which it must be.
+    public var onMakingDurable: ((_ position: LogPosition) -> Bool)?
 
     /// Called in the middle of a very large write when the transaction must not grow further.
     ///

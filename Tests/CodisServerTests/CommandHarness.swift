@@ -189,12 +189,29 @@ final class CommandHarness {
             server.keyspace.forEachKey(in: database) { key, record in
                 // What is over but was not met yet is there on one side, and gone on the other.
                 guard record.expireAtMilliseconds == 0 || now <= record.expireAtMilliseconds else { return true }
-                let value = printable(server.keyspace.bytes(of: record), limit: .max)
+                let value = describe(record)
                 lines.append("\(database) \(printable(Array(key))) \(record.expireAtMilliseconds) \(value)")
                 return true
             }
         }
         return lines.sorted()
+    }
+
+    /// The value as text: its elements in order, or sorted where the order is not of the value.
+    private func describe(_ record: Record) -> String {
+        let reader = server.keyspace.reader
+        func text(_ bytes: ElementBytes) -> String { printable(reader.bytes(of: bytes), limit: .max) }
+        var elements: [String] = []
+        reader.forEachElement(of: record) { element in
+            switch element {
+            case .string(let bytes), .element(let bytes), .member(let bytes): elements.append(text(bytes))
+            case .field(let field, let value): elements.append(text(field) + "=" + text(value))
+            case .scored(let member, let score): elements.append("\(score) " + text(member))
+            }
+        }
+        if record.type == .set || record.type == .hash { elements.sort() }
+        let encoding = record.type == .string ? "" : "\(record.encoding) "
+        return "\(record.type) \(encoding)" + elements.joined(separator: ",")
     }
 }
 

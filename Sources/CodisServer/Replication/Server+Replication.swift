@@ -53,6 +53,8 @@ extension Server {
         replication.link?.shutDown()
         config.master = address
         isReplica = true
+        // Whoever waits here for an element would wait for one that somebody else may get.
+        disconnectBlocked()
         effects.stopRecording()
         let link = MasterLink(self, to: address)
         replication.link = link

@@ -99,7 +99,7 @@ extension Server {
         // In nodes of 16 kB, as CLIENT LIST counts them.
         lines["client_longest_output_list"] = "\((waiting + 16_383) / 16_384)"
         lines["client_biggest_input_buf"] = "\(sessions.values.map(\.unreadBytes).max() ?? 0)"
-        lines["blocked_clients"] = "0"
+        lines["blocked_clients"] = "\(blocking.all.count)"
     }
 
     // MARK: Memory and persistence
