@@ -64,8 +64,6 @@ extension Server {
 
     /// A soft limit can be overstepped by waiting alone.
     private func checkWaitingOutput() {
-        let limit = config.outputBufferLimits.normal
-        guard limit.hardBytes > 0 || limit.softBytes > 0 else { return }
         for session in sessions.values where !session.isFlushed { checkOutputLimits(session) }
     }
 

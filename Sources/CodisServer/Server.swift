@@ -39,6 +39,14 @@ final class Server: @unchecked Sendable {
     var pausedUntilMilliseconds: Int64 = 0
     /// What listens.
     var listeners: [any Channel] = []
+    /// The keys that clients watch: see Server+Transactions.swift.
+    var watches = WatchedKeys()
+    /// Who has subscribed to what: see PubSub.swift.
+    var pubSub = PubSub()
+    /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
+    var notifiedEvents: KeyspaceEvents = []
+    /// Whether PUBLISH enters the log: while there is a replica, or one may come back for what it has missed.
+    var recordsMessages = false
 
     // Execution: see Server+Execution.swift.
     /// Whether a command of a client runs.
@@ -117,6 +125,7 @@ final class Server: @unchecked Sendable {
         slowNanoseconds = max(0, slow)
         slowLog.trim(to: max(0, config.slowLogMaximumLength))
         log.level = config.logLevel
+        notifiedEvents = config.keyspaceEvents
     }
 
     /// Refuses writes from now on, with `reason` behind `MISCONF `.

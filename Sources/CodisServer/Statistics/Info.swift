@@ -162,8 +162,8 @@ extension Server {
         lines["evicted_keys"] = "\(statistics.evictedKeys)"
         lines["keyspace_hits"] = "\(statistics.keyspaceHits)"
         lines["keyspace_misses"] = "\(statistics.keyspaceMisses)"
-        lines["pubsub_channels"] = "0"
-        lines["pubsub_patterns"] = "0"
+        lines["pubsub_channels"] = "\(pubSub.channels.count)"
+        lines["pubsub_patterns"] = "\(pubSub.patterns.count)"
         // Nothing is forked: the data are on the disk already.
         lines["latest_fork_usec"] = "0"
     }
