@@ -36,6 +36,7 @@ extension Server {
     /// Hears that a client's connection is gone.
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
+        if let feed = session.replica { replicaLost(feed) }
         unwatchAll(session)
         unsubscribeAll(session)
         if session.isMonitor {
@@ -89,6 +90,8 @@ extension Server {
     func description(of session: Session) -> String {
         let now = clock.milliseconds
         var flags = ""
+        if session.replica != nil, !session.isMonitor { flags += "S" }
+        if session.isMaster { flags += "M" }
         if session.isMonitor { flags += "O" }
         if session.modes.contains(.transaction) { flags += "x" }
         if session.holds.contains(.blocked) { flags += "b" }
@@ -119,6 +122,7 @@ extension Server {
         let limit = Int64(config.timeoutSeconds) * 1000
         for session in Array(sessions.values)
         where !session.isMonitor && !session.holds.contains(.blocked) && !session.modes.contains(.subscribed)
+            && session.replica == nil && !session.isMaster
             && clock.milliseconds - session.lastInteractionMilliseconds > limit
         {
             log.verbose("Closing idle client")
@@ -129,7 +133,9 @@ extension Server {
     /// Holds the commands of all clients, for CLIENT PAUSE.
     func pauseClients(milliseconds: Int64) {
         pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds + milliseconds)
-        for session in sessions.values { session.holds.insert(.paused) }
+        for session in sessions.values where session.replica == nil && !session.isMaster {
+            session.holds.insert(.paused)
+        }
         loop.scheduleTask(in: .milliseconds(milliseconds)) { [unowned self] in
             clock.readAll()
             guard clock.milliseconds >= pausedUntilMilliseconds, pausedUntilMilliseconds != 0 else { return }

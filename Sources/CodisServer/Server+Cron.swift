@@ -57,6 +57,7 @@ extension Server {
         if second != cron.lastSecond {
             cron.lastSecond = second
             closeIdleClients()
+            runReplicationCron()
         }
         checkWaitingOutput()
         if effects.pendingBytes > 0 { needsTickEnd() }

@@ -20,6 +20,8 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// There is a master, or a number of replicas is asked for.
+    static let replication = AdmissionGates(rawValue: 1 << 5)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -40,7 +42,7 @@ extension Server {
         }
         if command.flags.contains(.write) {
             guard haveRoom(for: command, call) else { return refuse(call, .outOfSpace) }
-            commandStart = (effects.offset, effects.database)
+            commandStart = (effects.offset, effects.selected)
         }
         run(command, call)
     }
@@ -141,6 +143,10 @@ extension Server {
         }
         if let writeRefusal, command.flags.contains(.write) || command.name == "ping" {
             refuse(call, writeRefusal)
+            return false
+        }
+        if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
+            refuse(call, refusal, abortsTransaction: !refusal.hasPrefix("READONLY"))
             return false
         }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {

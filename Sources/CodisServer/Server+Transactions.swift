@@ -169,6 +169,13 @@ extension Server {
         if keyspace.onKeyChange != nil { keyChanged(KeyIdentity(database: database, hash: keyspace.keyHash(key))) }
     }
 
+    /// Counts as a change of every key that anybody watches: all data are replaced.
+    func touchAllWatched() {
+        for sessions in watches.sessions.values {
+            for session in sessions { session.transaction.isTouched = true }
+        }
+    }
+
     /// Hears of the changes of keys if anybody is interested in any, and only then.
     func listenToKeys() {
         guard !watches.sessions.isEmpty else {

@@ -63,6 +63,14 @@ final class Session: @unchecked Sendable {
     var database = 0
     var isAuthenticated: Bool
     var isMonitor = false
+    /// The connection is the way to the master, which answers nothing.
+    var isMaster = false
+    /// What the client said of itself as a replica.
+    var replicaAnnouncement = ReplicaAnnouncement()
+    /// It asked for the stream, and is about to become a replica.
+    var isAttaching = false
+    /// What the client is fed as a replica.
+    var replica: ReplicaFeed?
     /// Nothing further is read; the connection is closed when the last reply has gone.
     var closesAfterReply = false
     /// Why further commands wait.
@@ -114,7 +122,10 @@ final class Session: @unchecked Sendable {
     var isVirtual: Bool { address.isEmpty }
     var isOpen: Bool { context != nil }
     /// What the client is; those that monitor are normal.
-    var type: SessionType { modes.contains(.subscribed) ? .pubsub : .normal }
+    var type: SessionType {
+        if replica != nil { return .replica }
+        return modes.contains(.subscribed) ? .pubsub : .normal
+    }
     var unreadBytes: Int { rest.readableBytes }
 
     /// Bytes that wait in the connection for the client to read.
@@ -247,6 +258,16 @@ final class Session: @unchecked Sendable {
     /// Whether the connection has taken all replies that it was handed, or nearly all.
     @inline(__always)
     var isFlushed: Bool { context?.channel.isWritable ?? true }
+
+    /// Whether more may be handed to the connection now.
+    var canTakeMore: Bool { context?.channel.isWritable ?? false }
+
+    /// Hands `buffer` to the connection at once.
+    func send(_ buffer: ByteBuffer) {
+        guard let context else { return }
+        server.statistics.networkOutputBytes += buffer.readableBytes
+        context.writeAndFlush(NIOAny(buffer), promise: nil)
+    }
 
     /// Hands the replies to the connection; the end of the tick calls it.
     func flush() {

@@ -15,6 +15,7 @@ final class CommandTable {
         ScanCommands.table,
         ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
+        ReplicationCommands.table,
         TransactionCommands.table, PubSubCommands.table, HyperLogLogCommands.table,
     ]
 
