@@ -79,6 +79,8 @@ final class Session: @unchecked Sendable {
     var modes: SessionModes = []
     /// What was queued since MULTI, and which keys are watched.
     var transaction = SessionTransaction()
+    /// What the client waits for.
+    var blocked: BlockedCommand?
     /// What the client has subscribed to.
     var subscriptions = SessionSubscriptions()
     /// The replies of this tick may only go when the log was written.
