@@ -44,7 +44,10 @@ public enum CodisServerProgram {
         guard let index = arguments.firstIndex(of: "--import"), index + 1 < arguments.count else { return nil }
         let path = arguments[index + 1]
         arguments.removeSubrange(index...(index + 1))
-        return path
+        // The directive `dir` changes the directory that a relative path counts from.
+        guard !path.hasPrefix("/"), let current = unsafe getcwd(nil, 0) else { return path }
+        defer { unsafe free(current) }
+        return unsafe String(cString: current) + "/" + path
     }
 
     /// `--import FILE`: what the file holds takes the place of the data in the configured directory.

@@ -101,7 +101,8 @@ extension Server {
         if session.blocked == nil, session.holds.contains(.blocked) { flags += "u" }
         if session.isUnixSocket { flags += "U" }
         if flags.isEmpty { flags = "N" }
-        let inProgress = call.session === session ? call.reply.readableBytes : session.output.readableBytes
+        let inProgress =
+            isExecuting && call.session === session ? call.reply.readableBytes : session.output.readableBytes
         let waiting = session.waitingOutputBytes
         let events = waiting > 0 || inProgress > 0 ? "rw" : "r"
         let name = String(decoding: session.name, as: UTF8.self)

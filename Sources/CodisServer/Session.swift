@@ -249,7 +249,7 @@ final class Session: @unchecked Sendable {
     /// Adds to the replies outside of a command of this session.
     func reply(_ body: (inout ByteBuffer) -> Void) {
         guard !isVirtual, !closesAfterReply else { return }
-        if server.call.session === self, server.isExecuting {
+        if server.isExecuting, server.call.session === self {
             body(&server.call.reply)
         } else {
             body(&output)

@@ -69,7 +69,9 @@ enum ImportSwap {
 final class KeyspaceLock {
     private let descriptor: Int32
 
-    /// Locks the keyspace in `directory`; nil if another process has it. One that is not there needs no lock.
+    /// Locks the keyspace in `directory`; nil if another process has it.
+    ///
+    /// One that is not there needs no lock.
     init?(_ directory: String) {
         descriptor = unsafe open(directory + "/owner", O_RDWR | O_CLOEXEC)
         if descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0 {

@@ -22,6 +22,7 @@ final class Importer {
     /// The commands under their own names, for files that know them by no other.
     private let plainCommands = CommandTable()
     private var progress: ImportProgress
+    private var batch = ImportBatch()
 
     /// An importer into the directory that `config` names; `showsBar` has it draw its progress on the terminal.
     init(
@@ -174,6 +175,10 @@ final class Importer {
                     progress.keys += 1
                     // A master drops what has expired; a replica waits for its master to say so.
                     if let expiry = key.expireAtMilliseconds, expiry < now, config.master == nil { break }
+                    if key.kind == .string {
+                        try take(key, reader.value, keyspace)
+                        break
+                    }
                     guard keyspace.ensureRoom(bytes: 64 << 10) else { throw KeyspaceError.outOfSpace }
                     let isStored = try values.run(
                         reader.value,
@@ -186,6 +191,7 @@ final class Importer {
                 case .skipped(let what, let key, _):
                     log.warning("Left out: \(what)" + (key.map { ", key '\(String($0))'" } ?? ""))
                 case .end:
+                    try writeBatch(to: keyspace)
                     return Int(reader.bytesRead)
                 case .auxiliaryField, .databaseSize:
                     break
@@ -195,6 +201,24 @@ final class Importer {
         } catch let error as RDBError {
             throw ImportError(error, file: file.path)
         }
+    }
+
+    /// Takes a string, which is written now or with others.
+    private func take(_ key: RDBKey, _ reader: RDBValueReader, _ keyspace: Keyspace) throws {
+        guard case .string(let value)? = try reader.next() else { return }
+        let expiry = key.expireAtMilliseconds ?? 0
+        if value.count > ImportBatch.longestValue {
+            guard keyspace.ensureRoom(bytes: value.count) else { throw KeyspaceError.outOfSpace }
+            try keyspace.setString(key.name, in: key.databaseIndex, to: value, expireAtMilliseconds: expiry)
+            return try commitIfDue(keyspace)
+        }
+        let place = keyspace.place(of: key.name)
+        batch.add(key.name, value, in: key.databaseIndex, expireAtMilliseconds: expiry, place: place)
+        if batch.isFull { try writeBatch(to: keyspace) }
+    }
+
+    private func writeBatch(to keyspace: Keyspace) throws(KeyspaceError) {
+        try batch.write(to: keyspace) { () throws(KeyspaceError) in try commitIfDue(keyspace) }
     }
 
     private func loadCommands(

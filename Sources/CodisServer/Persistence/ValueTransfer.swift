@@ -138,7 +138,7 @@ struct ValueImport {
     let config: ServerConfig
 
     /// The types that are built from elements; no command makes values of another.
-    private static let builtTypes: [ValueType] = [.hash, .set]
+    private static let builtTypes: [ValueType] = [.hash, .set, .list]
 
     /// Makes `key` what `reader` has; what was there is replaced.
     ///
