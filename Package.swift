@@ -37,6 +37,10 @@ let package = Package(
         .target(name: "LMDB", dependencies: ["CLMDB", "Bytes"], swiftSettings: settings),
         .target(name: "SlotHash", dependencies: ["Bytes"], swiftSettings: settings),
         .target(name: "RESP", dependencies: ["Bytes", nioCore], swiftSettings: settings),
+        .systemLibrary(
+            name: "CLua",
+            providers: [.apt(["liblua5.1-0-dev", "lua-cjson-dev", "lua-bitop-dev"])]
+        ),
         .systemLibrary(name: "CCRC32C"),
         .systemLibrary(name: "CLZF", providers: [.apt(["liblzf-dev"])]),
         .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
@@ -44,7 +48,7 @@ let package = Package(
         .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
         .target(
             name: "CodisServer",
-            dependencies: ["Bytes", "CommandLog", "Keyspace", "RESP", "SlotHash", nioCore, nioPosix, logging],
+            dependencies: ["Bytes", "CLua", "CommandLog", "Keyspace", "RESP", "SlotHash", nioCore, nioPosix, logging],
             swiftSettings: settings
         ),
         .executableTarget(name: "codis-server", dependencies: ["CodisServer"], swiftSettings: settings),

@@ -20,6 +20,8 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// A script has run for longer than it may, and still does.
+    static let scriptRuns = AdmissionGates(rawValue: 1 << 5)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -48,10 +50,16 @@ extension Server {
     /// Runs a command that may run: times it, propagates what it did, and counts it.
     @inline(__always)
     func run(_ command: Command, _ call: CommandCall) {
+        run(command, call, at: clock.milliseconds)
+    }
+
+    /// Runs a command as of `now`, in ms since 1970.
+    @inline(__always)
+    func run(_ command: Command, _ call: CommandCall, at now: Int64) {
         call.command = command
         call.dirty = 0
         call.isPropagated = false
-        call.now = clock.milliseconds
+        call.now = now
         call.session.lastCommand = command
         isExecuting = true
         let replyStart = call.reply.writerIndex
@@ -112,7 +120,7 @@ extension Server {
     ///
     /// Commands that cannot make the data grow may use what is kept back for them.
     @inline(__always)
-    private func haveRoom(for command: Command, _ call: CommandCall) -> Bool {
+    func haveRoom(for command: Command, _ call: CommandCall) -> Bool {
         let bytes = call.request.isEmpty ? call.arguments.byteCount : call.request.count
         if command.flags.contains(.denyOutOfMemory) {
             return keyspace.ensureRoom(bytes: bytes) && effects.ensureRoom(bytes: bytes + Server.logReserve)
@@ -138,6 +146,10 @@ extension Server {
             refuse(call, writeRefusal)
             return false
         }
+        if gates.contains(.scriptRuns), !mayRunDuringScript(command, call) {
+            refuse(call, "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
+            return false
+        }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {
             // The log knows the command by its own name only.
             call.request = ByteView()
@@ -146,7 +158,7 @@ extension Server {
         return true
     }
 
-    private func showToMonitors(_ call: CommandCall) {
+    func showToMonitors(_ call: CommandCall) {
         let microseconds = clock.microseconds
         let fraction = String(microseconds % 1_000_000)
         var line = Array("+\(microseconds / 1_000_000).".utf8)
@@ -171,7 +183,8 @@ extension Server {
     // MARK: Slow commands
 
     private func noteSlow(_ command: Command, _ call: CommandCall, _ nanoseconds: Int64) {
-        guard !isLoading else { return }
+        // A script that was suspended is noted when it has ended.
+        guard !isLoading, !(gates.contains(.scriptRuns) && command.flags.contains(.noScript)) else { return }
         let threshold = config.slowLogSlowerThanMicroseconds
         if threshold >= 0, nanoseconds / 1000 >= Int64(threshold) {
             slowLog.note(
@@ -182,6 +195,21 @@ extension Server {
             )
         }
         noteLatency(command.flags.contains(.fast) ? "fast-command" : "command", nanoseconds: nanoseconds)
+    }
+
+    /// Notes how long a script took that was suspended.
+    func noteScript(_ command: Command, _ arguments: [[UInt8]], nanoseconds: Int64) {
+        guard nanoseconds >= slowNanoseconds else { return }
+        let call = CommandCall(effects: effects)
+        ByteView.with(Array(arguments.joined())) { bytes in
+            var rest = bytes
+            let views = arguments.map { argument in
+                defer { rest = rest.dropFirst(argument.count) }
+                return rest.prefix(argument.count)
+            }
+            call.arguments.take(views)
+            noteSlow(command, call, nanoseconds)
+        }
     }
 
     /// Tells the latency monitor that something took long, if it did.

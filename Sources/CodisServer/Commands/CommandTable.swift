@@ -12,7 +12,7 @@ final class CommandTable {
     static let families: [[Command]] = [
         StringCommands.table, BitCommands.table, KeyCommands.table, ExpireCommands.table, ScanCommands.table,
         ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
-        IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
+        IntrospectionCommands.table, ScriptCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.

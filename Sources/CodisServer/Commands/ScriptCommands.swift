@@ -51,9 +51,8 @@ enum ScriptCommands {
         } else if subcommand.equalsIgnoringCase("exists"), count >= 2 {
             call.reply.writeReplyArrayHeader(count - 2)
             for index in 2..<count {
-                // Only digits in lower case are found here, unlike by EVALSHA.
-                let isKnown = server.scripts.knows([0x66, 0x5F] + Array(call.arguments[index]))
-                call.reply.writeReplyInteger(isKnown ? 1 : 0)
+                let name = name(ofDigits: call.arguments[index])
+                call.reply.writeReplyInteger(name.map { server.scripts.knows($0) } ?? false ? 1 : 0)
             }
         } else if subcommand.equalsIgnoringCase("load"), count == 3 {
             let name = server.scripts.name(of: call.arguments[2])
@@ -92,9 +91,13 @@ extension Server {
     func mayRunDuringScript(_ command: Command, _ call: CommandCall) -> Bool {
         switch command.name {
         case "auth", "replconf": true
-        case "shutdown": call.arguments.count == 2 && call.arguments[1].first.map { $0 | 0x20 } == UInt8(ascii: "n")
-        case "script": call.arguments.count == 2 && call.arguments[1].first.map { $0 | 0x20 } == UInt8(ascii: "k")
+        case "shutdown": call.arguments.count == 2 && begins(call.arguments[1], with: "n")
+        case "script": call.arguments.count == 2 && begins(call.arguments[1], with: "k")
         default: false
         }
+    }
+
+    private func begins(_ argument: ByteView, with letter: Unicode.Scalar) -> Bool {
+        argument.count > 0 && argument[0] | 0x20 == UInt8(ascii: letter)
     }
 }

@@ -13,13 +13,13 @@ enum LuaMessagePack {
     static func push(to lua: LuaStack) {
         lua.pushTable(fields: 6)
         let table = lua.top
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.pack) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.pack) }
         lua.setField("pack", of: table)
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.unpackAll) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.unpackAll) }
         lua.setField("unpack", of: table)
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.unpackOne) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.unpackOne) }
         lua.setField("unpack_one", of: table)
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.unpackLimited) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaMessagePack.unpackLimited) }
         lua.setField("unpack_limit", of: table)
         lua.push("cmsgpack" as StaticString)
         lua.setField("_NAME", of: table)
@@ -95,14 +95,14 @@ enum LuaMessagePack {
     private static func append(_ number: Int64, to bytes: inout [UInt8]) {
         let word = UInt64(bitPattern: number)
         switch number {
-        case 0...0x7F, -32 ..< 0: bytes.append(UInt8(truncatingIfNeeded: number))
+        case 0...0x7F, -32..<0: bytes.append(UInt8(truncatingIfNeeded: number))
         case 0x80...0xFF: append(0xCC, word, size: 1, to: &bytes)
         case 0x100...0xFFFF: append(0xCD, word, size: 2, to: &bytes)
         case 0x1_0000...0xFFFF_FFFF: append(0xCE, word, size: 4, to: &bytes)
         case 0x1_0000_0000...: append(0xCF, word, size: 8, to: &bytes)
-        case -0x80 ..< 0: append(0xD0, word, size: 1, to: &bytes)
-        case -0x8000 ..< 0: append(0xD1, word, size: 2, to: &bytes)
-        case -0x8000_0000 ..< 0: append(0xD2, word, size: 4, to: &bytes)
+        case -0x80..<0: append(0xD0, word, size: 1, to: &bytes)
+        case -0x8000..<0: append(0xD1, word, size: 2, to: &bytes)
+        case -0x8000_0000..<0: append(0xD2, word, size: 4, to: &bytes)
         default: append(0xD3, word, size: 8, to: &bytes)
         }
     }

@@ -219,13 +219,13 @@ struct LuaStack {
             switch error {
             case .plain(let text):
                 push(text)
-                return Int32(CODIS_RAISE.rawValue)
+                return Int32(CODIS_RAISE)
             case .here(let text):
                 push(text)
-                return Int32(CODIS_RAISE_HERE.rawValue)
+                return Int32(CODIS_RAISE_HERE)
             case .argument(let number, let text):
                 push(text)
-                return Int32(CODIS_RAISE_ARGUMENT.rawValue) - Int32(number)
+                return Int32(CODIS_RAISE_ARGUMENT) - Int32(number)
             }
         }
     }

@@ -14,11 +14,11 @@ enum LuaStruct {
     static func push(to lua: LuaStack) {
         lua.pushTable(fields: 3)
         let table = lua.top
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaStruct.pack) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaStruct.pack) }
         lua.setField("pack", of: table)
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaStruct.unpack) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaStruct.unpack) }
         lua.setField("unpack", of: table)
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaStruct.size) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(LuaStruct.size) }
         lua.setField("size", of: table)
     }
 

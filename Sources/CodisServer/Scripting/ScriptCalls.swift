@@ -31,7 +31,7 @@ extension ScriptEngine {
             let reply = unsafe ByteView(bytes)
             if isRaising, reply.count > 0, reply[0] == 0x2D {
                 lua.push(reply[1..<(reply.firstIndex(of: 0x0D) ?? reply.count)])
-                return Int32(CODIS_RAISE.rawValue)
+                return Int32(CODIS_RAISE)
             }
             ScriptReply.push(reply, to: lua, isSorted: command.flags.contains(.sortForScript))
             return 1
@@ -79,8 +79,13 @@ extension ScriptEngine {
         {
             return "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
         }
+        // haveRoom looks at the request's bytes.
+        call.request = ByteView()
         guard server.haveRoom(for: command, call) else {
             return "-\(String(decoding: CommandError.outOfSpace.line, as: UTF8.self))\r\n"
+        }
+        if server.effects.isInUnit, !server.unitHasRoom(bytes: call.arguments.byteCount) {
+            return String(decoding: CommandError.unitTooLarge.line, as: UTF8.self)
         }
         return nil
     }
@@ -107,6 +112,6 @@ extension ScriptEngine {
         ScriptReply.pushError(text, to: lua)
         guard isRaising else { return 1 }
         lua.pushField("err", of: lua.top)
-        return Int32(CODIS_RAISE.rawValue)
+        return Int32(CODIS_RAISE)
     }
 }

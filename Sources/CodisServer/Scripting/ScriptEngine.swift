@@ -5,13 +5,15 @@ internal import Bytes
 internal import CLua
 internal import Glibc
 internal import NIOCore
+internal import RESP
 
 /// The interpreter that runs scripts (Redis 2.8: `scripting.c`).
 ///
 /// There is one for all scripts, and what they leave in global tables stays. A script runs on a stack of its own, so
-/// that it can be suspended wherever it is when it takes too long: see ``ScriptEngine/evaluate(_:name:body:)``.
+/// that it can be suspended wherever it is when it takes too long: see ``ScriptEngine/evaluate(_:name:body:)``. Like
+/// the server it belongs to the event loop, and is Sendable for the sake of closures that run there.
 @safe
-final class ScriptEngine {
+final class ScriptEngine: @unchecked Sendable {
     unowned(unsafe) private let serverReference: Server
     private let host: UnsafeMutablePointer<codis_host>
     /// The stack of the main thread: 1 is the handler of errors, 2 the globals.
@@ -119,12 +121,12 @@ final class ScriptEngine {
         let whole = Array("function ".utf8) + name + Array("() ".utf8) + Array(body) + Array("\nend".utf8)
         try load(whole)
         do throws(CommandError) {
-            defer { lua.pop() }
-            try load([0x20] + Array(body), isVariadic: true)
+            try load([0x20] + Array(body))
         } catch {
             lua.pop()
             throw error
         }
+        lua.pop()
         guard unsafe lua_pcall(lua.state, 0, 0, 0) == 0 else {
             throw failure("ERR Error running script (new function): ")
         }
@@ -132,7 +134,7 @@ final class ScriptEngine {
     }
 
     /// Pushes the function that `text` is.
-    private func load(_ text: [UInt8], isVariadic: Bool = false) throws(CommandError) {
+    private func load(_ text: [UInt8]) throws(CommandError) {
         let status = unsafe text.withUnsafeBytes { bytes in
             let start = unsafe bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
             return unsafe luaL_loadbuffer(lua.state, start, bytes.count, "@user_script")
@@ -243,7 +245,8 @@ final class ScriptEngine {
         if unsafe host.pointee.status == 0 {
             ScriptReply.write(lua, to: &reply)
         } else {
-            let text = Array("ERR Error running script (call to ".utf8) + name + Array("): ".utf8) + errorText() + [0x0A]
+            let text =
+                Array("ERR Error running script (call to ".utf8) + name + Array("): ".utf8) + errorText() + [0x0A]
             reply.writeReplyError(text)
         }
         lua.setCount(2)

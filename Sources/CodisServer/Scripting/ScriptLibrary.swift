@@ -11,29 +11,29 @@ enum ScriptLibrary {
     static func install(_ lua: LuaStack) {
         lua.pushTable(fields: 12)
         let table = lua.top
-        lua.push { unsafe ScriptEngine.of($0).callCommand(LuaStack($0.unsafelyUnwrapped), isRaising: true) }
+        unsafe lua.push { unsafe ScriptEngine.of($0).callCommand(LuaStack($0.unsafelyUnwrapped), isRaising: true) }
         lua.setField("call", of: table)
-        lua.push { unsafe ScriptEngine.of($0).callCommand(LuaStack($0.unsafelyUnwrapped), isRaising: false) }
+        unsafe lua.push { unsafe ScriptEngine.of($0).callCommand(LuaStack($0.unsafelyUnwrapped), isRaising: false) }
         lua.setField("pcall", of: table)
-        lua.push { unsafe Int32(ScriptLibrary.log(LuaStack($0.unsafelyUnwrapped))) }
+        unsafe lua.push { unsafe Int32(ScriptLibrary.log(LuaStack($0.unsafelyUnwrapped))) }
         lua.setField("log", of: table)
         for (level, name) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].enumerated() {
             lua.push(name)
             lua.push(Double(level))
             lua.setPair(of: table)
         }
-        lua.push { unsafe Int32(ScriptLibrary.sha1hex(LuaStack($0.unsafelyUnwrapped))) }
+        unsafe lua.push { unsafe Int32(ScriptLibrary.sha1hex(LuaStack($0.unsafelyUnwrapped))) }
         lua.setField("sha1hex", of: table)
-        lua.push { unsafe Int32(ScriptLibrary.reply("err", LuaStack($0.unsafelyUnwrapped))) }
+        unsafe lua.push { unsafe Int32(ScriptLibrary.reply("err", LuaStack($0.unsafelyUnwrapped))) }
         lua.setField("error_reply", of: table)
-        lua.push { unsafe Int32(ScriptLibrary.reply("ok", LuaStack($0.unsafelyUnwrapped))) }
+        unsafe lua.push { unsafe Int32(ScriptLibrary.reply("ok", LuaStack($0.unsafelyUnwrapped))) }
         lua.setField("status_reply", of: table)
         lua.setField("redis", of: 2)
         lua.pushField("math", of: 2)
         let math = lua.top
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(ScriptLibrary.random) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(ScriptLibrary.random) }
         lua.setField("random", of: math)
-        lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(ScriptLibrary.randomSeed) }
+        unsafe lua.push { unsafe LuaStack($0.unsafelyUnwrapped).run(ScriptLibrary.randomSeed) }
         lua.setField("randomseed", of: math)
         lua.pop()
         LuaStruct.push(to: lua)
