@@ -49,8 +49,13 @@ typedef struct codis_host {
     int status;
     /// Nanoseconds of the monotonic clock after which the script is suspended whenever the hook is called.
     int64_t deadline;
-    /// Whether the script is to end with an error as soon as possible.
+    /// The same clock as whoever called a function written in Swift has read it last.
+    int64_t now;
+    /// Whether the script is to end as soon as possible, and where it was when it was told to.
     int is_killed;
+    char place[160];
+    /// Whether the next allocation is to fail.
+    int fails_once;
 
     char *stack;
     size_t stack_bytes;
@@ -94,6 +99,10 @@ static void *codis_allocate(void *context, void *block, size_t old_size, size_t 
     if (new_size > old_size && !host->must_succeed && host->bytes + (new_size - old_size) > host->most_bytes) {
         return NULL;
     }
+    if (host->fails_once) {
+        host->fails_once = 0;
+        return NULL;
+    }
     void *moved = realloc(block, new_size);
     if (moved == NULL) {
         if (host->must_succeed || new_size <= old_size) abort();
@@ -101,6 +110,74 @@ static void *codis_allocate(void *context, void *block, size_t old_size, size_t 
     }
     host->bytes += new_size - old_size;
     return moved;
+}
+
+// MARK: Stacks
+
+#if defined(__x86_64__)
+
+/// Saves what a call must preserve on the stack, keeps that place in `from`, and goes on at the place `to`.
+__attribute__((naked, noinline, unused)) static void codis_switch(void **from, void *to) {
+    __asm__ volatile(
+        "pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
+        "movq %rsp, (%rdi)\n\t"
+        "movq %rsi, %rsp\n\t"
+        "popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\t"
+        "retq\n\t");
+}
+
+/// Where a new stack begins: the function in r13 with r12 as its argument.
+__attribute__((naked, noinline, unused)) static void codis_enter(void) {
+    __asm__ volatile("movq %r12, %rdi\n\tjmpq *%r13\n\t");
+}
+
+static inline void codis_to_script(codis_host *host) { codis_switch(&host->loop_frame, host->script_frame); }
+static inline void codis_to_loop(codis_host *host) { codis_switch(&host->script_frame, host->loop_frame); }
+
+static inline void codis_make_frame(codis_host *host, void (*function)(codis_host *)) {
+    void **frame = (void **)(host->stack + host->stack_bytes) - 8;
+    memset(frame, 0, 8 * sizeof(void *));
+    // In the order in which `codis_switch` takes them: r15, r14, r13, r12, rbx, rbp, and where it returns to. The last
+    // word is where a caller's address would be, which also aligns the stack.
+    frame[2] = (void *)function;
+    frame[3] = host;
+    frame[6] = (void *)codis_enter;
+    host->script_frame = frame;
+}
+
+#else
+
+static inline void codis_to_script(codis_host *host) { swapcontext(&host->loop_frame, &host->script_frame); }
+static inline void codis_to_loop(codis_host *host) { swapcontext(&host->script_frame, &host->loop_frame); }
+
+typedef struct codis_entry {
+    codis_host *host;
+    void (*function)(codis_host *);
+} codis_entry;
+
+static void codis_enter(unsigned high, unsigned low) {
+    codis_entry *entry = (codis_entry *)((uintptr_t)high << 32 | low);
+    entry->function(entry->host);
+}
+
+static inline void codis_make_frame(codis_host *host, void (*function)(codis_host *)) {
+    codis_entry *entry = (codis_entry *)(host->stack + host->stack_bytes) - 1;
+    entry->host = host;
+    entry->function = function;
+    uintptr_t address = (uintptr_t)entry;
+    getcontext(&host->script_frame);
+    host->script_frame.uc_stack.ss_sp = host->stack;
+    host->script_frame.uc_stack.ss_size = host->stack_bytes - 64;
+    makecontext(
+        &host->script_frame, (void (*)(void))codis_enter, 2, (unsigned)(address >> 32), (unsigned)address);
+}
+
+#endif
+
+/// Lets the event loop turn; comes back when it goes on with the script. If that was killed, the hook is called at once.
+static inline void codis_take_turns(lua_State *L, codis_host *host) {
+    codis_to_loop(host);
+    if (host->is_killed) lua_sethook(L, lua_gethook(L), LUA_MASKCOUNT, 1);
 }
 
 // MARK: Functions written in Swift
@@ -112,6 +189,10 @@ static int codis_trampoline(lua_State *L) {
     host->must_succeed = 1;
     int result = function(L);
     host->must_succeed = outer;
+    if (host->now >= host->deadline && host->is_running) {
+        host->now = 0;
+        codis_take_turns(L, host);
+    }
     if (result >= 0) return result;
     if (result == CODIS_RAISE) return lua_error(L);
     if (result == CODIS_RAISE_HERE) {
@@ -445,66 +526,6 @@ static inline int64_t codis_nanoseconds(void) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-#if defined(__x86_64__)
-
-/// Saves what a call must preserve on the stack, keeps that place in `from`, and goes on at the place `to`.
-__attribute__((naked, noinline, unused)) static void codis_switch(void **from, void *to) {
-    __asm__ volatile(
-        "pushq %rbp\n\tpushq %rbx\n\tpushq %r12\n\tpushq %r13\n\tpushq %r14\n\tpushq %r15\n\t"
-        "movq %rsp, (%rdi)\n\t"
-        "movq %rsi, %rsp\n\t"
-        "popq %r15\n\tpopq %r14\n\tpopq %r13\n\tpopq %r12\n\tpopq %rbx\n\tpopq %rbp\n\t"
-        "retq\n\t");
-}
-
-/// Where a new stack begins: the function in r13 with r12 as its argument.
-__attribute__((naked, noinline, unused)) static void codis_enter(void) {
-    __asm__ volatile("movq %r12, %rdi\n\tjmpq *%r13\n\t");
-}
-
-static inline void codis_to_script(codis_host *host) { codis_switch(&host->loop_frame, host->script_frame); }
-static inline void codis_to_loop(codis_host *host) { codis_switch(&host->script_frame, host->loop_frame); }
-
-static inline void codis_make_frame(codis_host *host, void (*function)(codis_host *)) {
-    void **frame = (void **)(host->stack + host->stack_bytes) - 8;
-    memset(frame, 0, 8 * sizeof(void *));
-    // In the order in which `codis_switch` takes them: r15, r14, r13, r12, rbx, rbp, and where it returns to. The last
-    // word is where a caller's address would be, which also aligns the stack.
-    frame[2] = (void *)function;
-    frame[3] = host;
-    frame[6] = (void *)codis_enter;
-    host->script_frame = frame;
-}
-
-#else
-
-static inline void codis_to_script(codis_host *host) { swapcontext(&host->loop_frame, &host->script_frame); }
-static inline void codis_to_loop(codis_host *host) { swapcontext(&host->script_frame, &host->loop_frame); }
-
-typedef struct codis_entry {
-    codis_host *host;
-    void (*function)(codis_host *);
-} codis_entry;
-
-static void codis_enter(unsigned high, unsigned low) {
-    codis_entry *entry = (codis_entry *)((uintptr_t)high << 32 | low);
-    entry->function(entry->host);
-}
-
-static inline void codis_make_frame(codis_host *host, void (*function)(codis_host *)) {
-    codis_entry *entry = (codis_entry *)(host->stack + host->stack_bytes) - 1;
-    entry->host = host;
-    entry->function = function;
-    uintptr_t address = (uintptr_t)entry;
-    getcontext(&host->script_frame);
-    host->script_frame.uc_stack.ss_sp = host->stack;
-    host->script_frame.uc_stack.ss_size = host->stack_bytes - 64;
-    makecontext(
-        &host->script_frame, (void (*)(void))codis_enter, 2, (unsigned)(address >> 32), (unsigned)address);
-}
-
-#endif
-
 /// What runs on the script's stack for ever: one script after the other.
 static void codis_run_scripts(codis_host *host) {
     for (;;) {
@@ -526,12 +547,21 @@ static void codis_hook(lua_State *L, lua_Debug *record) {
     codis_host *host = codis_host_of(L);
     (void)record;
     if (!host->is_running) return;
-    if (!host->is_killed && codis_nanoseconds() >= host->deadline) codis_to_loop(host);
+    if (!host->is_killed && codis_nanoseconds() >= host->deadline) codis_take_turns(L, host);
     if (host->is_killed) {
         // From now on at each instruction, so that no pcall of the script survives it.
         lua_sethook(L, codis_hook, LUA_MASKCOUNT, 1);
-        lua_pushliteral(L, "Script killed by user with SCRIPT KILL...");
-        lua_error(L);
+        const char *source;
+        int line;
+        int is_c;
+        host->place[0] = 0;
+        if (codis_place(L, 0, &source, &line, &is_c)) {
+            snprintf(host->place, sizeof(host->place), "%.140s:%d: ", source, line);
+        }
+        // Any error would do but that xpcall's handler, which may be the script's, would run with no hook to stop it.
+        // Want of memory is the one error that has no handler.
+        host->fails_once = 1;
+        lua_newuserdata(L, 1);
     }
     if (lua_gethookcount(L) != CODIS_HOOK_INSTRUCTIONS) {
         lua_sethook(L, codis_hook, LUA_MASKCOUNT, CODIS_HOOK_INSTRUCTIONS);
@@ -541,13 +571,18 @@ static void codis_hook(lua_State *L, lua_Debug *record) {
 /// Runs the function on top of the stack until it has ended or is suspended: then `is_running` is still 1.
 static inline void codis_start(codis_host *host, int64_t deadline) {
     host->deadline = deadline;
+    host->now = 0;
+    host->fails_once = 0;
     host->is_killed = 0;
     host->is_running = 1;
     codis_to_script(host);
 }
 
-/// Goes on with a suspended script.
-static inline void codis_resume(codis_host *host) { codis_to_script(host); }
+/// Goes on with a suspended script, which is then suspended again after `deadline`.
+static inline void codis_resume(codis_host *host, int64_t deadline) {
+    host->deadline = deadline;
+    codis_to_script(host);
+}
 
 // MARK: Life
 

@@ -28,6 +28,8 @@ enum LuaMessagePack {
     }
 
     private static let deepestTable = 16
+    /// How deep unpacked tables may be nested, which the C stack must bear.
+    private static let deepestInput = 2_000
 
     // MARK: Packing
 
@@ -280,7 +282,9 @@ enum LuaMessagePack {
         }
 
         private mutating func pushArray(to lua: LuaStack, count: Int, depth: Int) throws(LuaFailure) {
-            guard lua.ensureRoom(4) else { throw .here("stack overflow (in function mp_decode_to_lua_array)") }
+            guard depth < deepestInput, lua.ensureRoom(4) else {
+                throw .here("stack overflow (in function mp_decode_to_lua_array)")
+            }
             lua.pushTable()
             let table = lua.top
             var index = 1
@@ -292,7 +296,9 @@ enum LuaMessagePack {
         }
 
         private mutating func pushMap(to lua: LuaStack, count: Int, depth: Int) throws(LuaFailure) {
-            guard lua.ensureRoom(4) else { throw .here("stack overflow (in function mp_decode_to_lua_hash)") }
+            guard depth < deepestInput, lua.ensureRoom(4) else {
+                throw .here("stack overflow (in function mp_decode_to_lua_hash)")
+            }
             lua.pushTable()
             let table = lua.top
             for _ in 0..<count {

@@ -99,6 +99,7 @@ extension ScriptEngine {
         }
         server.run(command, call, at: now)
         server.isExecuting = true
+        noteTime()
     }
 
     /// Forgets the reply, and what room a large one took.

@@ -154,6 +154,17 @@ final class ScriptEngine: @unchecked Sendable {
         return Array(text.firstIndex(of: 0).map { text.prefix($0) } ?? text)
     }
 
+    /// Why the script has failed.
+    private func reason() -> [UInt8] {
+        guard unsafe host.pointee.is_killed != 0 else { return errorText() }
+        let place = unsafe withUnsafeBytes(of: &host.pointee.place) { unsafe Array($0.prefix { $0 != 0 }) }
+        return place + Array("Script killed by user with SCRIPT KILL...".utf8)
+    }
+
+    /// Lets the interpreter know the time, which it looks at when a command of the script has ended.
+    @inline(__always)
+    func noteTime() { unsafe host.pointee.now = server.clock.monotonicNanoseconds }
+
     /// Forgets all scripts, and all that they left behind.
     func reset() {
         precondition(!isSuspended, "the interpreter is in use")
@@ -246,7 +257,7 @@ final class ScriptEngine: @unchecked Sendable {
             ScriptReply.write(lua, to: &reply)
         } else {
             let text =
-                Array("ERR Error running script (call to ".utf8) + name + Array("): ".utf8) + errorText() + [0x0A]
+                Array("ERR Error running script (call to ".utf8) + name + Array("): ".utf8) + reason() + [0x0A]
             reply.writeReplyError(text)
         }
         lua.setCount(2)
@@ -291,6 +302,9 @@ final class ScriptEngine: @unchecked Sendable {
         scheduleSlice(name)
     }
 
+    /// How long a script that overruns goes on between two turns of the event loop.
+    private static let sliceNanoseconds: Int64 = 1_000_000
+
     private func scheduleSlice(_ name: [UInt8]) {
         // By the clock rather than at once: what is executed at once runs before the sockets are read again.
         server.loop.scheduleTask(in: .microseconds(50)) { [self] in runSlice(name) }
@@ -300,7 +314,7 @@ final class ScriptEngine: @unchecked Sendable {
         guard let suspended else { return }
         server.clock.readAll()
         server.isExecuting = true
-        unsafe codis_resume(host)
+        unsafe codis_resume(host, Clock().monotonicNanoseconds + ScriptEngine.sliceNanoseconds)
         server.isExecuting = false
         if unsafe host.pointee.is_running != 0 { return scheduleSlice(name) }
         self.suspended = nil

@@ -127,7 +127,7 @@ enum ScriptReply {
 
     /// Writes the topmost value as a reply; it stays where it is.
     ///
-    /// A table that contains itself has no end as a reply: beyond a depth, and beyond a size, there is an error instead.
+    /// A table that contains itself has no end as a reply: beyond a depth and beyond a size there is an error instead.
     static func write(_ lua: LuaStack, to reply: inout ByteBuffer) {
         let start = reply.writerIndex
         let top = lua.top

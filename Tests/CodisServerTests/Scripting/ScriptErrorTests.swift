@@ -64,7 +64,8 @@ struct ScriptErrorTests {
             server.run("EVAL", reading, "0")
                 == failure(
                     reading,
-                    "@enable_strict_lua:15: user_script:1: Script attempted to access unexisting global variable 'nosuch'"
+                    "@enable_strict_lua:15: user_script:1: "
+                        + "Script attempted to access unexisting global variable 'nosuch'"
                 )
         )
         let writing = "\nnew = 1"
