@@ -22,6 +22,8 @@ struct AdmissionGates: OptionSet {
     static let renamed = AdmissionGates(rawValue: 1 << 4)
     /// A script has run for longer than it may, and still does.
     static let scriptRuns = AdmissionGates(rawValue: 1 << 5)
+    /// There is a master, or a number of replicas is asked for.
+    static let replication = AdmissionGates(rawValue: 1 << 6)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -37,12 +39,12 @@ extension Server {
         guard command.arity.accepts(call.arguments.count) else {
             return refuse(call, "ERR wrong number of arguments for '\(command.name)' command")
         }
-        if !gates.isEmpty {
+        if !gates.isEmpty || !call.session.modes.isEmpty {
             guard pass(command, call) else { return }
         }
         if command.flags.contains(.write) {
             guard haveRoom(for: command, call) else { return refuse(call, .outOfSpace) }
-            commandStart = (effects.offset, effects.database)
+            commandStart = (effects.offset, effects.selected)
         }
         run(command, call)
     }
@@ -98,12 +100,16 @@ extension Server {
 
     // MARK: Admission
 
-    private func refuse(_ call: CommandCall, _ text: String) {
+    /// Replies why a command does not run; a transaction that it was meant for will not run either, with few
+    /// exceptions.
+    private func refuse(_ call: CommandCall, _ text: String, abortsTransaction: Bool = true) {
         call.reply.writeReplyError(text)
+        if abortsTransaction { call.session.abortTransaction() }
     }
 
     private func refuse(_ call: CommandCall, _ error: CommandError) {
         call.reply.writeReplyError(error.line)
+        call.session.abortTransaction()
     }
 
     private func refuseUnknown(_ call: CommandCall) {
@@ -114,6 +120,7 @@ extension Server {
             return
         }
         call.reply.writeReplyError(Array("ERR unknown command '".utf8) + Array(call.arguments[0]) + [0x27])
+        call.session.abortTransaction()
     }
 
     /// Whether the disk has room for what the command may write.
@@ -146,6 +153,10 @@ extension Server {
             refuse(call, writeRefusal)
             return false
         }
+        if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
+            refuse(call, refusal, abortsTransaction: !refusal.hasPrefix("READONLY"))
+            return false
+        }
         if gates.contains(.scriptRuns), !mayRunDuringScript(command, call) {
             refuse(call, "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
             return false
@@ -154,10 +165,14 @@ extension Server {
             // The log knows the command by its own name only.
             call.request = ByteView()
         }
+        if !session.modes.isEmpty {
+            guard passModes(command, call) else { return false }
+        }
         if gates.contains(.monitored), command.flags.isDisjoint(with: [.admin, .skipMonitor]) { showToMonitors(call) }
         return true
     }
 
+    /// Shows the command to the clients that monitor.
     func showToMonitors(_ call: CommandCall) {
         let microseconds = clock.microseconds
         let fraction = String(microseconds % 1_000_000)
@@ -183,8 +198,9 @@ extension Server {
     // MARK: Slow commands
 
     private func noteSlow(_ command: Command, _ call: CommandCall, _ nanoseconds: Int64) {
-        // A script that was suspended is noted when it has ended.
-        guard !isLoading, !(gates.contains(.scriptRuns) && command.flags.contains(.noScript)) else { return }
+        // The commands of a transaction count, not EXEC as well; a script that was suspended does when it has ended.
+        guard !isLoading, command.name != "exec" else { return }
+        guard !(gates.contains(.scriptRuns) && command.flags.contains(.noScript)) else { return }
         let threshold = config.slowLogSlowerThanMicroseconds
         if threshold >= 0, nanoseconds / 1000 >= Int64(threshold) {
             slowLog.note(

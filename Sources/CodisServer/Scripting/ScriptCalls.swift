@@ -73,6 +73,9 @@ extension ScriptEngine {
     /// The texts that clients get elsewhere stand here with all of their line, as in 2.8.
     private func reasonToRefuseWrite(_ command: Command) -> String? {
         if hasCalledRandom { return "Write commands not allowed after non deterministic commands" }
+        if server.isReplica, server.config.replicaIsReadOnly, !session.isMaster {
+            return "-READONLY You can't write against a read only slave.\r\n"
+        }
         if let refusal = server.writeRefusal { return "-\(refusal)\r\n" }
         if server.gates.contains(.memory), command.flags.contains(.denyOutOfMemory), !hasWritten,
             server.usedMemory > server.config.maximumMemory

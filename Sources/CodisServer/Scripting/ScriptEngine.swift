@@ -236,6 +236,7 @@ final class ScriptEngine: @unchecked Sendable {
         now = call.now
         startedAtNanoseconds = server.clock.monotonicNanoseconds
         session.database = call.database
+        session.isMaster = call.session.isMaster
         server.beginUnit()
     }
 
@@ -246,9 +247,10 @@ final class ScriptEngine: @unchecked Sendable {
         return isTooMuch ? .max : startedAtNanoseconds.addingReportingOverflow(nanoseconds).partialValue
     }
 
-    /// Whether the caller can wait: it is a client, and nothing that it began waits for its end.
+    /// Whether the caller can wait: it is a client, and no transaction goes on with the next command at once. A replica
+    /// has no limit, as in 2.8.
     private func canSuspend(_ call: CommandCall) -> Bool {
-        call.session.isOpen && !server.isLoading
+        call.session.isOpen && !call.session.modes.contains(.transaction) && !server.isLoading && !server.isReplica
     }
 
     /// Deals with what a script has left: its reply, its effects, its garbage.
@@ -295,7 +297,7 @@ final class ScriptEngine: @unchecked Sendable {
                 + "You can try killing the script using the SCRIPT KILL command."
         )
         suspended = SuspendedScript(session: call.session, arguments: call.arguments.copy(), command: call.command)
-        call.session.isHeld = true
+        call.session.holds.insert(.script)
         server.gates.insert(.scriptRuns)
         // What it did so far was for the time being.
         server.clock.forgetReadings(since: startedAtNanoseconds)
@@ -327,7 +329,7 @@ final class ScriptEngine: @unchecked Sendable {
             nanoseconds: Clock().monotonicNanoseconds - startedAtNanoseconds
         )
         suspended.session.reply { $0.writeBuffer(&reply) }
-        suspended.session.resume()
+        suspended.session.resume(.script)
     }
 
     /// SCRIPT KILL: has the script end at its next turn.
