@@ -114,7 +114,7 @@ struct ScriptSafetyTests {
             "cjson.encode", "cjson.decode", "cmsgpack.pack", "cmsgpack.unpack", "cmsgpack.unpack_one",
             "cmsgpack.unpack_limit", "struct.pack", "struct.unpack", "struct.size", "redis.call", "redis.pcall",
             "redis.sha1hex", "redis.error_reply", "math.random", "math.randomseed", "bit.bor", "bit.rol", "string.find",
-            "string.gsub", "string.format", "loadstring", "load", "select", "unpack", "table.concat", "tostring",
+            "string.gsub", "string.format", "loadstring", "select", "unpack", "table.concat", "tostring",
         ]
         let values = [
             "nil", "true", "1", "0", "-1", "3.7", "2^31", "2^53", "-2^63", "1/0", "0/0", "''", "'get'", "'a'", "{}",
