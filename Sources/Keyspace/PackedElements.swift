@@ -51,6 +51,15 @@ final class PackedElements {
         write(rest, at: PackedElements.headLength)
     }
 
+    /// Becomes the `length` bytes that `body` writes.
+    @inline(__always)
+    func write(length: Int, _ body: (inout RowWriter) -> Void) {
+        var writer = unsafe RowWriter(UnsafeMutableRawBufferPointer(start: memory, count: PackedElements.capacity))
+        body(&writer)
+        precondition(writer.length == length, "a payload of another length")
+        self.length = length
+    }
+
     /// The bytes that `count` bytes take with their length before them.
     @inline(__always)
     static func packedLength(_ count: Int) -> Int { (count < 128 ? 1 : count < 16384 ? 2 : 3) + count }

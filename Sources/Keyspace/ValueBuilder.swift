@@ -17,6 +17,8 @@ public final class ValueBuilder {
     var record: Record
     /// The elements while they are few.
     let packed = PackedElements()
+    /// The elements of a list once they are many.
+    private var list: ListRows<NodeStore>?
     /// The bytes of a string that were not yet written.
     private var pending: [UInt8] = []
 
@@ -49,7 +51,9 @@ public final class ValueBuilder {
             try withBytes(name) { name throws(KeyspaceError) in
                 try withBytes(value) { value throws(KeyspaceError) in try appendNamed(name, value) }
             }
-        case .element, .scored: preconditionFailure("an element of another type")
+        case .element(let bytes):
+            try withBytes(bytes) { bytes throws(KeyspaceError) in try appendElement(bytes) }
+        case .scored: preconditionFailure("an element of another type")
         }
     }
 
@@ -135,6 +139,39 @@ public final class ValueBuilder {
         }
     }
 
+    // MARK: Lists
+
+    private func appendElement(_ bytes: ByteView) throws(KeyspaceError) {
+        precondition(record.type == .list, "an element of another type")
+        if record.object == 0 {
+            if PackedElements.fits(packed.length + PackedElements.packedLength(bytes.count)) {
+                packed.append(bytes)
+                record.count += 1
+                return
+            }
+            try takeObject()
+            list = ListRows(NodeStore(keyspace, record), ListRoot(), scratch: keyspace.treeScratch)
+            var reader = PackedReader(packed.view)
+            while let bytes = reader.next() { try pushElement(bytes) }
+        }
+        try pushElement(bytes)
+        record.count += 1
+    }
+
+    /// Writes an element behind those that are in rows.
+    private func pushElement(_ bytes: ByteView) throws(KeyspaceError) {
+        let staged = try stageIfLong(bytes)
+        guard var rows = list else { preconditionFailure("a list without rows") }
+        try keyspace.change { () throws(LMDBError) in
+            var edit = CollectionEdit(record, old: nil)
+            try keyspace.withEntry(bytes, staged: staged, &edit) { entry throws(LMDBError) in
+                try rows.push(entry, at: .tail)
+            }
+            record.objectBytes = edit.record.objectBytes
+        }
+        list = rows
+    }
+
     /// Writes bytes that are too long for one step as a blob, and returns it; else 0.
     func stageIfLong(_ bytes: ByteView) throws(KeyspaceError) -> UInt64 {
         guard bytes.count > Keyspace.longestUnstaged else { return 0 }
@@ -190,6 +227,13 @@ public final class ValueBuilder {
                 return false
             }
             if record.type == .string { try writeChunks(all: true) }
+            if let list {
+                record.objectBytes += list.nodeBalance * NodeStore.rowLength
+                let root = list.root
+                packed.write(length: ListRoot.length) { root.write(to: &$0) }
+                try keyspace.store(record, payload: packed.view, key, database)
+                return true
+            }
             packed.count = record.object == 0 ? record.count : 0
             try keyspace.store(record, payload: record.object == 0 ? packed.view : payload, key, database)
             return true

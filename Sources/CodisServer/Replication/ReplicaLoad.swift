@@ -65,6 +65,9 @@ final class ReplicaLoad: @unchecked Sendable {
             let received = try ResyncDirectory.prepare(in: directory)
             let (summary, _) = try loadKeyspace(ServerDirectory.keyspace(in: received))
             try makeLog(ServerDirectory.log(in: received))
+            // The dumps that lie here are older than what was received, and are not to be loaded at the next start.
+            let known = KnownFiles(directory: ServerDirectory.keyspace(in: directory))
+            try known.write(directory: ServerDirectory.keyspace(in: received))
             return .success(summary)
         } catch {
             ResyncDirectory.removeReceived(in: directory)
@@ -131,14 +134,11 @@ final class ReplicaLoad: @unchecked Sendable {
     }
 
     private func load(_ key: RDBKey, from reader: RDBReader, into keyspace: Keyspace) throws {
-        guard case .string(let value)? = try reader.value.next() else { return }
-        guard keyspace.ensureRoom(bytes: value.count + key.name.count) else {
-            throw Failure(description: "no space left on the disk")
-        }
-        try keyspace.setString(
-            key.name,
+        guard keyspace.ensureRoom(bytes: 64 << 10) else { throw Failure(description: "no space left on the disk") }
+        _ = try ValueImport(keyspace: keyspace, config: config).run(
+            reader.value,
+            key: key.name,
             in: key.databaseIndex,
-            to: value,
             expireAtMilliseconds: key.expireAtMilliseconds ?? 0
         )
     }

@@ -77,8 +77,9 @@ extension ScriptEngine {
             return "-READONLY You can't write against a read only slave.\r\n"
         }
         if let refusal = server.writeRefusal { return "-\(refusal)\r\n" }
+        if server.gates.contains(.saveFailed) { return "-\(Server.saveRefusal)\r\n" }
         if server.gates.contains(.memory), command.flags.contains(.denyOutOfMemory), !hasWritten,
-            server.usedMemory > server.config.maximumMemory
+            !server.evictIfNeeded()
         {
             return "-OOM command not allowed when used memory > 'maxmemory'.\r\n"
         }

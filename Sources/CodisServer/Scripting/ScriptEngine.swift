@@ -69,7 +69,7 @@ final class ScriptEngine: @unchecked Sendable {
 
     /// Commands which are answered only later, when another server has: a script cannot wait for them.
     private static let asynchronous: Set<String> = [
-        "migrate", "slotsmgrt", "slotsmgrtone", "slotsmgrtslot", "slotsmgrttagone", "slotsmgrttagslot",
+        "slotsmgrt", "slotsmgrtone", "slotsmgrtslot", "slotsmgrttagone", "slotsmgrttagslot",
     ]
 
     /// The engine that `state` belongs to.
@@ -330,6 +330,7 @@ final class ScriptEngine: @unchecked Sendable {
         )
         suspended.session.reply { $0.writeBuffer(&reply) }
         suspended.session.resume(.script)
+        if server.hasReadyKeys { server.serveBlocked() }
     }
 
     /// SCRIPT KILL: has the script end at its next turn.
