@@ -265,3 +265,8 @@ extension TestReply {
         }
     }
 }
+
+/// The 40 digits of the SHA-1 of `text`.
+func sha1(_ text: String) -> String {
+    String(decoding: ByteView.with(text) { SHA1.digits(of: $0) }, as: UTF8.self)
+}

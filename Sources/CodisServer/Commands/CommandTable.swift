@@ -16,7 +16,7 @@ final class CommandTable {
         ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
         ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,
-        HyperLogLogCommands.table, MigrateCommand.table,
+        HyperLogLogCommands.table, MigrateCommand.table, ScriptCommands.table,
     ]
 
     /// The rows, each at the index that it has as its number.
