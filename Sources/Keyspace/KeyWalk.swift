@@ -75,7 +75,6 @@ public final class KeyWalk {
 
     private func fillLongKey(_ record: Record) throws(LMDBError) {
         longKey.removeAll()
-        if record.keyObject == 0 { return longKey.append(record.longKey) }
         try reader.forEachChunk(object: record.keyObject, home: UInt16(slot), 0..<record.longKeyLength) {
             longKey.append($0)
         }
@@ -136,7 +135,7 @@ extension KeyspaceReader {
         let row = RowKey()
         while position < record.count {
             let index = UInt32(position / Keyspace.chunkLength)
-            row.setElement(object: record.object, kind: Keyspace.chunkKind, index: index)
+            row.setElement(object: record.object, kind: ElementKind.chunk, index: index)
             let chunk: ByteView
             do throws(LMDBError) {
                 chunk = try transaction.get(row.view, in: tables[Int(record.home)]) ?? ByteView()
@@ -164,7 +163,7 @@ extension KeyspaceReader {
         let row = RowKey()
         var position = range.lowerBound
         while position < range.upperBound {
-            row.setElement(object: object, kind: Keyspace.chunkKind, index: UInt32(position / Keyspace.chunkLength))
+            row.setElement(object: object, kind: ElementKind.chunk, index: UInt32(position / Keyspace.chunkLength))
             guard let chunk = try transaction.get(row.view, in: tables[Int(home)]) else { throw .corrupted }
             body(chunk.prefix(min(chunk.count, range.upperBound - position)))
             position += Keyspace.chunkLength

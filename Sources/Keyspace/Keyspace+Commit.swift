@@ -87,6 +87,7 @@ extension Keyspace {
             reclaimWaitsForCommit = false
             try growMapIfNeeded()
             transaction = try environment.beginWriting()
+            reader.transaction = transaction
             measureRoom()
         } catch {
             throw failed(error)

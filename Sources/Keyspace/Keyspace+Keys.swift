@@ -68,12 +68,12 @@ extension Keyspace {
                 record.object = takeObjectNumber()
                 record.home = UInt16(target.slot)
                 record.count = payload.count
-                record.objectBytes = payload.count + Keyspace.chunkKeyLength
+                record.objectBytes = payload.count + ElementKind.chunkKeyLength
                 try writeChunks(payload, object: record.object, home: target.slot)
                 try placeCursor(expecting: true)
-                try writeRow(record, payload: ByteView(), replacing: old, longKey: key, database: database)
+                try writeRow(record, payload: ByteView(), replacing: old, database: database)
             } else {
-                try writeRow(record, payload: payload, replacing: old, longKey: key, database: database)
+                try writeRow(record, payload: payload, replacing: old, database: database)
             }
         }
     }
@@ -104,7 +104,6 @@ extension Keyspace {
             let replaced = existing.map { OldRow($0.record, rowLength: $0.rowLength) }
             record.longKeyLength = 0
             record.keyObject = 0
-            record.longKey = ByteView()
             if target.isLong { try nameLongKey(&record, newKey, existing: existing?.record) }
             try ByteView.with(payload) { payload throws(LMDBError) in
                 var rest = payload
@@ -113,12 +112,12 @@ extension Keyspace {
                     record.object = takeObjectNumber()
                     record.home = UInt16(target.slot)
                     record.count = payload.count
-                    record.objectBytes = payload.count + Keyspace.chunkKeyLength
+                    record.objectBytes = payload.count + ElementKind.chunkKeyLength
                     try writeChunks(payload, object: record.object, home: target.slot)
                     rest = ByteView()
                 }
                 try placeCursor(expecting: replaced != nil)
-                try writeRow(record, payload: rest, replacing: replaced, longKey: newKey, database: newDatabase)
+                try writeRow(record, payload: rest, replacing: replaced, database: newDatabase)
             }
             return true
         }

@@ -6,26 +6,38 @@ internal import LMDB
 
 /// What nobody refers to any more is noted in the reclaim table and deleted in the background, in bounded steps.
 ///
-/// Rows: `[kind: 1][sequence: 8][id: 8]`. An object has its home slot (2 bytes) as value, a space how far it is done
-/// (2) and whether its rows are plain (1): none has an expiry or an object. Only what was let go of before the last
-/// commit is taken up: pages that the running transaction wrote are dear to free, as LMDB then searches its list of
-/// dirty pages for each.
+/// Rows: `[kind: 1][sequence: 8][id: 8]`. An object has its home slot (2 bytes) as value, a blob also its object (8), a
+/// space how far it is done (2) and whether its rows are plain (1): none has an expiry or an object. Only what was let
+/// go of before the last commit is taken up: pages that the running transaction wrote are dear to free, as LMDB then
+/// searches its list of dirty pages for each.
 enum ReclaimKind {
     static let object: UInt8 = 0
     static let space: UInt8 = 1
     /// An object that is being built; it is let go of at opening.
     static let unfinished: UInt8 = 2
+    /// A blob of an object that goes on to live.
+    static let blob: UInt8 = 3
+    /// A blob that is being built; it is let go of at opening.
+    static let unfinishedBlob: UInt8 = 4
 }
 
 extension Keyspace {
     func letGo(object: UInt64, home: UInt16) throws(LMDBError) {
         auxiliary.setReclaim(kind: ReclaimKind.object, sequence: state.sequence, id: object)
-        try putReclaim { $0.append(littleEndian: home) }
+        try putReclaim(count: 2) { $0.append(littleEndian: home) }
+    }
+
+    func letGo(blob: UInt64, object: UInt64, home: UInt16) throws(LMDBError) {
+        auxiliary.setReclaim(kind: ReclaimKind.blob, sequence: state.sequence, id: blob)
+        try putReclaim(count: 10) {
+            $0.append(littleEndian: home)
+            $0.append(littleEndian: object)
+        }
     }
 
     func letGo(space: UInt16, isPlain: Bool) throws(LMDBError) {
         auxiliary.setReclaim(kind: ReclaimKind.space, sequence: state.sequence, id: UInt64(space))
-        try putReclaim {
+        try putReclaim(count: 3) {
             $0.append(littleEndian: UInt16(0))
             $0.append(isPlain ? 1 : 0)
         }
@@ -34,7 +46,15 @@ extension Keyspace {
 
     func noteUnfinished(object: UInt64, home: UInt16) throws(LMDBError) {
         auxiliary.setReclaim(kind: ReclaimKind.unfinished, sequence: 0, id: object)
-        try putReclaim { $0.append(littleEndian: home) }
+        try putReclaim(count: 2) { $0.append(littleEndian: home) }
+    }
+
+    func noteUnfinished(blob: UInt64, object: UInt64, home: UInt16) throws(LMDBError) {
+        auxiliary.setReclaim(kind: ReclaimKind.unfinishedBlob, sequence: 0, id: blob)
+        try putReclaim(count: 10) {
+            $0.append(littleEndian: home)
+            $0.append(littleEndian: object)
+        }
     }
 
     func noteFinished(object: UInt64) throws(LMDBError) {
@@ -42,8 +62,12 @@ extension Keyspace {
         try transaction.delete(auxiliary.view, in: reclaimTable)
     }
 
-    private func putReclaim(_ fill: (inout RowWriter) -> Void) throws(LMDBError) {
-        let count = auxiliary.view[0] == ReclaimKind.space ? 3 : 2
+    func noteFinished(blob: UInt64) throws(LMDBError) {
+        auxiliary.setReclaim(kind: ReclaimKind.unfinishedBlob, sequence: 0, id: blob)
+        try transaction.delete(auxiliary.view, in: reclaimTable)
+    }
+
+    private func putReclaim(count: Int, _ fill: (inout RowWriter) -> Void) throws(LMDBError) {
         let memory = unsafe try transaction.reserve(auxiliary.view, count: count, in: reclaimTable)
         unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
@@ -51,11 +75,12 @@ extension Keyspace {
         hasReclaimRows = true
     }
 
-    /// Lets go of the objects that were being built when the keyspace was last open, and learns what is to reclaim.
+    /// Lets go of the objects and blobs that were being built when the keyspace was last open, and learns what is to reclaim.
     func adoptUnfinishedObjects() throws(LMDBError) {
         let cursor = try transaction.cursor(reclaimTable)
         defer { cursor.close() }
         var unfinished: [(object: UInt64, home: UInt16)] = []
+        var unfinishedBlobs: [(blob: UInt64, object: UInt64, home: UInt16)] = []
         var row = try cursor.first()
         while let found = row {
             guard found.key.count == 17, found.value.count >= 2 else { throw .corrupted }
@@ -63,6 +88,10 @@ extension Keyspace {
             let id = found.key.bigEndian(UInt64.self, at: 9)
             switch found.key[0] {
             case ReclaimKind.unfinished: unfinished.append((id, found.value.littleEndian(UInt16.self, at: 0)))
+            case ReclaimKind.unfinishedBlob:
+                guard found.value.count == 10 else { throw .corrupted }
+                let object = found.value.littleEndian(UInt64.self, at: 2)
+                unfinishedBlobs.append((id, object, found.value.littleEndian(UInt16.self, at: 0)))
             case ReclaimKind.space:
                 reclaimedSpaces[UInt16(truncatingIfNeeded: id)] = found.value.count > 2 && found.value[2] != 0
             default: break
@@ -73,7 +102,11 @@ extension Keyspace {
             try noteFinished(object: object)
             try letGo(object: object, home: home)
         }
-        if !unfinished.isEmpty { hasUncommittedChanges = true }
+        for (blob, object, home) in unfinishedBlobs {
+            try noteFinished(blob: blob)
+            try letGo(blob: blob, object: object, home: home)
+        }
+        if !unfinished.isEmpty || !unfinishedBlobs.isEmpty { hasUncommittedChanges = true }
     }
 
     /// Whether `reclaim(maximumRows:)` has something to do now.
@@ -96,10 +129,15 @@ extension Keyspace {
                     reclaimWaitsForCommit = true
                     return false
                 }
-                if next.kind == ReclaimKind.object {
-                    try reclaimObject(next, &budget)
-                } else {
+                switch next.kind {
+                case ReclaimKind.space:
                     try reclaimSpace(next, &budget)
+                case ReclaimKind.blob:
+                    auxiliary.setBlob(object: next.object, blob: next.id)
+                    try reclaimRows(next, &budget)
+                default:
+                    auxiliary.setElementPrefix(object: next.id)
+                    try reclaimRows(next, &budget)
                 }
             }
             return true
@@ -110,16 +148,18 @@ extension Keyspace {
         var key: [UInt8]
         var kind: UInt8
         var id: UInt64
+        /// The object of a blob.
+        var object: UInt64
         var home: Int
         var isPlain: Bool
     }
 
-    /// The first row that was noted before the last commit: objects first, then spaces.
+    /// The first row that was noted before the last commit: objects first, then blobs and spaces.
     private func nextReclaim() throws(LMDBError) -> Reclaim? {
         let cursor = try transaction.cursor(reclaimTable)
         defer { cursor.close() }
         var anything = false
-        for kind in [ReclaimKind.object, ReclaimKind.space] {
+        for kind in [ReclaimKind.object, ReclaimKind.blob, ReclaimKind.space] {
             auxiliary.setReclaim(kind: kind, sequence: 0, id: 0)
             guard let row = try cursor.seek(auxiliary.view), row.key[0] == kind else { continue }
             anything = true
@@ -128,8 +168,9 @@ extension Keyspace {
                 key: Array(row.key),
                 kind: kind,
                 id: row.key.bigEndian(UInt64.self, at: 9),
+                object: kind == ReclaimKind.blob ? row.value.littleEndian(UInt64.self, at: 2) : 0,
                 home: Int(row.value.littleEndian(UInt16.self, at: 0)),
-                isPlain: row.value.count > 2 && row.value[2] != 0
+                isPlain: kind == ReclaimKind.space && row.value.count > 2 && row.value[2] != 0
             )
         }
         if !anything { hasReclaimRows = false }
@@ -143,9 +184,9 @@ extension Keyspace {
         if reclaim.kind == ReclaimKind.space { reclaimedSpaces[UInt16(truncatingIfNeeded: reclaim.id)] = nil }
     }
 
-    private func reclaimObject(_ reclaim: Reclaim, _ budget: inout Int) throws(LMDBError) {
+    /// Deletes the rows whose keys begin as `auxiliary` does.
+    private func reclaimRows(_ reclaim: Reclaim, _ budget: inout Int) throws(LMDBError) {
         let cursor = try cursor(reclaim.home)
-        auxiliary.setElementPrefix(object: reclaim.id)
         while budget > 0 {
             guard let row = try cursor.seek(auxiliary.view), row.key.hasPrefix(auxiliary.view) else {
                 try finish(reclaim)
@@ -167,7 +208,7 @@ extension Keyspace {
             try finish(reclaim)
         } else if slot != reclaim.home {
             try ByteView.with(reclaim.key) { key throws(LMDBError) in auxiliary.set(copying: key) }
-            try putReclaim {
+            try putReclaim(count: 3) {
                 $0.append(littleEndian: UInt16(slot))
                 $0.append(reclaim.isPlain ? 1 : 0)
             }

@@ -33,9 +33,6 @@ extension Keyspace {
     static let longestNode = 2030
     /// A chunk of a large value fills just one overflow page, so LMDB never has to find a run of free pages.
     static let chunkLength = 4080
-    /// The kind of element rows that hold a chunk of bytes.
-    static let chunkKind: UInt8 = 0
-
     /// The row under `target`, if there is one, as a record.
     @inline(__always)
     func findTarget() throws(LMDBError) -> (record: Record, rowLength: Int)? {
@@ -64,7 +61,6 @@ extension Keyspace {
         _ record: Record,
         payload: ByteView,
         replacing old: OldRow?,
-        longKey: ByteView,
         database: Int
     ) throws(LMDBError) {
         let slot = target.slot
@@ -76,7 +72,7 @@ extension Keyspace {
             : unsafe try cursor.reserve(target.view, count: length)
         unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
-        record.writeHead(to: &writer, longKey: longKey)
+        record.writeHead(to: &writer)
         writer.append(payload)
 
         var difference = SlotCounts()
@@ -103,13 +99,18 @@ extension Keyspace {
             }
         }
         counts[database].add(difference, to: slot)
+        keyChanged(database)
     }
 
-    /// Makes `record` the head of the row for `key` when the key is long; a key that has no row yet gets an object for
-    /// its bytes if they are many.
+    /// Hears of every change of the key under `target`, whether its row was written or only rows of its elements.
+    @inline(__always)
+    func keyChanged(_ database: Int) {
+        if let onKeyChange { onKeyChange(database, target.hash) }
+    }
+
+    /// Makes `record` the head of the row for the long `key`; a key that has no row yet gets an object for its bytes.
     func nameLongKey(_ record: inout Record, _ key: ByteView, existing: Record?) throws(LMDBError) {
         record.longKeyLength = key.count
-        guard key.count > Record.longestInlineLongKey else { return }
         if let existing {
             record.keyObject = existing.keyObject
         } else {
@@ -134,19 +135,16 @@ extension Keyspace {
     }
 
     func writeChunk(_ bytes: ByteView, object: UInt64, home: Int, index: Int) throws(LMDBError) {
-        auxiliary.setElement(object: object, kind: Keyspace.chunkKind, index: UInt32(index))
+        auxiliary.setElement(object: object, kind: ElementKind.chunk, index: UInt32(index))
         let memory = unsafe try transaction.reserve(auxiliary.view, count: bytes.count, in: slotTables[home])
         unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         writer.append(bytes)
     }
 
-    /// The length of an element row's key with a chunk's index.
-    static let chunkKeyLength = RowKeyLayout.elementPrefixLength + 4
-
     /// The bytes of the rows of a key object: a key is written once and has no holes.
     static func keyObjectBytes(_ keyLength: Int) -> Int {
-        keyLength + (keyLength + chunkLength - 1) / chunkLength * chunkKeyLength
+        keyLength + (keyLength + chunkLength - 1) / chunkLength * ElementKind.chunkKeyLength
     }
 
     /// Deletes the row under `target`, on which its slot's cursor was just placed, and lets go of its objects.
@@ -171,6 +169,7 @@ extension Keyspace {
         if hasObject, !keepingObject { try letGo(object: old.object, home: old.home) }
         if old.keyObject != 0 { try letGo(object: old.keyObject, home: UInt16(slot)) }
         counts[database].add(difference, to: slot)
+        keyChanged(database)
     }
 
     /// Moves the row of `target` in the expiry index, and counts it.

@@ -72,7 +72,7 @@ extension Keyspace {
         if target.isLong || !fits(record, payloadLength: value.count) {
             try putLargeString(key, &record, value, existing?.record, old, database)
         } else {
-            try writeRow(record, payload: value, replacing: old, longKey: ByteView(), database: database)
+            try writeRow(record, payload: value, replacing: old, database: database)
         }
     }
 
@@ -87,7 +87,7 @@ extension Keyspace {
         if target.isLong { try nameLongKey(&record, key, existing: existing) }
         if fits(record, payloadLength: value.count) {
             try placeCursor(expecting: old != nil)
-            try writeRow(record, payload: value, replacing: old, longKey: key, database: database)
+            try writeRow(record, payload: value, replacing: old, database: database)
             return
         }
         record.object = takeObjectNumber()
@@ -95,9 +95,9 @@ extension Keyspace {
         record.count = value.count
         try writeChunks(value, object: record.object, home: target.slot)
         let chunks = (value.count + Keyspace.chunkLength - 1) / Keyspace.chunkLength
-        record.objectBytes = value.count + chunks * Keyspace.chunkKeyLength
+        record.objectBytes = value.count + chunks * ElementKind.chunkKeyLength
         try placeCursor(expecting: old != nil)
-        try writeRow(record, payload: ByteView(), replacing: old, longKey: key, database: database)
+        try writeRow(record, payload: ByteView(), replacing: old, database: database)
     }
 
     /// Places the slot's cursor on the row of `target` again, after other rows of the table were written.
@@ -146,17 +146,11 @@ extension Keyspace {
             record.home = UInt16(home)
             record.count = length
             let chunks = (length + Keyspace.chunkLength - 1) / Keyspace.chunkLength
-            record.objectBytes = length + chunks * Keyspace.chunkKeyLength
+            record.objectBytes = length + chunks * ElementKind.chunkKeyLength
             try placeCursor(expecting: old != nil)
-            try writeRow(record, payload: ByteView(), replacing: old, longKey: key, database: database)
+            try writeRow(record, payload: ByteView(), replacing: old, database: database)
             try noteFinished(object: object)
         }
-    }
-
-    /// Commits if the transaction has grown so large that the rest of a long write should not join it.
-    private func relievePressure() throws(KeyspaceError) {
-        guard room.isUnderPressure(limit: options.dirtyPages), let onPressure else { return }
-        try onPressure()
     }
 
     /// Writes `bytes` into the string `key` at `offset`, in time that follows from what is written.
@@ -191,7 +185,7 @@ extension Keyspace {
                 value.replaceSubrange(offset..<(offset + bytes.count), with: Array(bytes))
                 try placeCursor(expecting: old != nil)
                 try ByteView.with(value) { value throws(LMDBError) in
-                    try writeRow(record, payload: value, replacing: old, longKey: key, database: database)
+                    try writeRow(record, payload: value, replacing: old, database: database)
                 }
                 return length
             }
@@ -204,7 +198,7 @@ extension Keyspace {
             try writeInto(&record, at: offset, bytes)
             record.count = length
             try placeCursor(expecting: old != nil)
-            try writeRow(record, payload: ByteView(), replacing: old, longKey: key, database: database)
+            try writeRow(record, payload: ByteView(), replacing: old, database: database)
             return length
         }
     }
@@ -219,10 +213,10 @@ extension Keyspace {
             let count = min(Keyspace.chunkLength - start, bytes.count - written)
             let piece = bytes[written..<(written + count)]
             written += count
-            auxiliary.setElement(object: record.object, kind: Keyspace.chunkKind, index: UInt32(index))
+            auxiliary.setElement(object: record.object, kind: ElementKind.chunk, index: UInt32(index))
             let stored = try transaction.get(auxiliary.view, in: slotTables[home])
             let storedCount = stored?.count ?? 0
-            if stored == nil { record.objectBytes += Keyspace.chunkKeyLength }
+            if stored == nil { record.objectBytes += ElementKind.chunkKeyLength }
             record.objectBytes += max(storedCount, start + count) - storedCount
             // The piece may lie in the map, but not in the row that is written: arguments and values of other keys.
             var chunk = stored.map { Array($0) } ?? []
@@ -271,53 +265,9 @@ extension Keyspace {
     ///
     /// `body` must not change the keyspace. O(log n) a piece of at most 4,080 bytes.
     public func forEachPiece(of record: Record, from offset: Int = 0, count: Int = .max, _ body: (ByteView) -> Void) {
-        let start = min(max(0, offset), record.count)
-        let end = start + min(count, record.count - start)
-        guard start < end else { return }
-        if record.object == 0 {
-            body(record.payload[start..<end])
-        } else {
-            forEachChunk(object: record.object, home: record.home, start..<end, body)
-        }
-    }
-
-    private func forEachChunk(object: UInt64, home: UInt16, _ range: Range<Int>, _ body: (ByteView) -> Void) {
-        var position = range.lowerBound
-        while position < range.upperBound {
-            let index = position / Keyspace.chunkLength
-            let from = position % Keyspace.chunkLength
-            let to = min(Keyspace.chunkLength, from + range.upperBound - position)
-            var chunk = ByteView()
-            do throws(LMDBError) {
-                auxiliary.setElement(object: object, kind: Keyspace.chunkKind, index: UInt32(index))
-                chunk = try transaction.get(auxiliary.view, in: slotTables[Int(home)]) ?? ByteView()
-            } catch {
-                fail(KeyspaceError(error, while: "reading the keyspace"))
-            }
-            let stored = min(to, chunk.count)
-            if from < stored { body(chunk[from..<stored]) }
-            let zeros = to - max(from, stored)
-            if zeros > 0 { ByteView.with(self.zeros) { body($0.prefix(zeros)) } }
-            position += to - from
-        }
+        reader.forEachPiece(of: record.stringBytes, from: offset, count: count, body)
     }
 
     /// The whole string, copied.
-    public func bytes(of record: Record) -> [UInt8] {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(record.count)
-        forEachPiece(of: record) { bytes.append(contentsOf: $0) }
-        return bytes
-    }
-
-    /// The Redis key of a row, copied.
-    func redisKey(rowKey: ByteView, _ record: Record) -> [UInt8] {
-        if record.longKeyLength == 0 { return Array(rowKey.dropFirst(RowKeyLayout.prefixLength)) }
-        if record.keyObject == 0 { return Array(record.longKey) }
-        var key: [UInt8] = []
-        key.reserveCapacity(record.longKeyLength)
-        let slot = UInt16(rowKey.bigEndian(UInt32.self, at: 2) & 1023)
-        forEachChunk(object: record.keyObject, home: slot, 0..<record.longKeyLength) { key.append(contentsOf: $0) }
-        return key
-    }
+    public func bytes(of record: Record) -> [UInt8] { reader.bytes(of: record.stringBytes) }
 }

@@ -156,7 +156,7 @@ extension Keyspace {
                 guard key.isKeyRow(of: space) else { return false }
                 skip -= 1
                 guard skip < 0, let record = Record(value) else { return true }
-                chosen = self.redisKey(rowKey: key, record)
+                chosen = self.reader.redisKey(rowKey: key, record)
                 return false
             }
             other.setPosition(space: space)
@@ -185,7 +185,7 @@ extension Keyspace {
         if record.longKeyLength == 0 {
             body(rowKey.dropFirst(RowKeyLayout.prefixLength), record)
         } else {
-            ByteView.with(redisKey(rowKey: rowKey, record)) { body($0, record) }
+            ByteView.with(reader.redisKey(rowKey: rowKey, record)) { body($0, record) }
         }
         return true
     }
@@ -233,7 +233,7 @@ extension Keyspace {
         if entry.database >= 0 {
             let slot = Int(rowKey.bigEndian(UInt32.self, at: 2) & 1023)
             if let value = try transaction.get(rowKey, in: slotTables[slot]), let record = Record(value) {
-                entry.key = redisKey(rowKey: rowKey, record)
+                entry.key = reader.redisKey(rowKey: rowKey, record)
             }
         }
         return entry

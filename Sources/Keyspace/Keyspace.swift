@@ -68,16 +68,22 @@ public final class Keyspace {
     var access: AccessClock
     var room: RoomReserve
 
-    /// Scratch: the row key of the command's key, that of a second key, and one for other rows.
+    /// Reads values from the open transaction.
+    public let reader: RowReader
+
+    /// Scratch: the row key of the command's key, that of a second key, that of an element, and one for other rows.
     let target = RowKey()
     let other = RowKey()
+    let element = RowKey()
     let auxiliary = RowKey()
+    /// Scratch: the packed elements of a small collection that is being changed.
+    let packed = PackedElements()
 
-    /// A chunk of zeros, for the holes of strings.
-    let zeros = [UInt8](repeating: 0, count: Keyspace.chunkLength)
+    /// Called after each change of a key with its database and the keyed hash of its bytes, while somebody asks.
+    public var onKeyChange: ((_ database: Int, _ keyHash: UInt64) -> Void)?
 
     /// Why the engine cannot go on, once it cannot.
-    public internal(set) var failure: KeyspaceError?
+    public var failure: KeyspaceError? { reader.failure }
 
     /// Called in the middle of a very large write when the transaction must not grow further.
     ///
@@ -116,6 +122,7 @@ public final class Keyspace {
         durable = opened.durable
         transaction = opened.transaction
         slotTables = opened.slotTables
+        reader = RowReader(opened.transaction, slotTables: opened.slotTables, hashKey: opened.state.hashKey)
         metaTable = opened.metaTable
         expiryTable = opened.expiryTable
         reclaimTable = opened.reclaimTable
@@ -230,8 +237,11 @@ public final class Keyspace {
         openCursor = nil
     }
 
+    /// The keyed hash of a key, as `onKeyChange` is called with it.
+    public func keyHash(_ key: ByteView) -> UInt64 { state.hashKey.hash(key) }
+
     func fail(_ error: KeyspaceError) {
-        if failure == nil { failure = error }
+        reader.fail(error)
     }
 
     /// Runs a change, turning LMDB's error into ours; the transaction is then lost, and so is the keyspace until it is

@@ -39,16 +39,25 @@ struct KeyspaceCheck {
     private(set) var problems: [String] = []
 
     /// What the element rows of an object come to.
-    private struct Elements {
+    struct Elements {
         var home: Int
+        /// Bytes of rows, but for those of blobs that were let go of.
         var bytes = 0
         var highestIndex = -1
         var highestLength = 0
         var oversized = false
+        var named = 0
+        var nodes = 0
+        /// The bytes of each blob.
+        var blobs: [UInt64: Int] = [:]
+        /// The blobs that named rows refer to, with the bytes of their rows.
+        var references: [UInt64: Int] = [:]
     }
 
-    private var elements: [UInt64: Elements] = [:]
+    private(set) var elements: [UInt64: Elements] = [:]
     private var owners: [UInt64: String] = [:]
+    /// Blobs in the reclaim table.
+    private var releasedBlobs: Set<UInt64> = []
     private var walked: [Int: [Int: SlotCounts]] = [:]
     private var deadSpacesSeen: Set<UInt16> = []
     private let rowKey = RowKey()
@@ -60,9 +69,9 @@ struct KeyspaceCheck {
     }
 
     mutating func run() throws(LMDBError) {
+        try checkReclaim()
         for slot in 0..<1024 { try collectElements(slot) }
         for slot in 0..<1024 { try checkRows(slot) }
-        try checkReclaim()
         checkOwners()
         checkCounts()
         try checkExpiryIndex()
@@ -76,20 +85,68 @@ struct KeyspaceCheck {
         var row = try cursor.seek(rowKey.view)
         while let found = row {
             row = nil
-            guard found.key.count >= Keyspace.chunkKeyLength, found.key[0] == RowKeyLayout.elementMark else {
+            guard found.key.count > RowKeyLayout.elementPrefixLength, found.key[0] == RowKeyLayout.elementMark else {
                 report("slot \(slot): an element row has a damaged key")
                 break
             }
             let object = found.key.bigEndian(UInt64.self, at: 1)
-            var sum = elements[object] ?? Elements(home: slot)
-            if sum.home != slot { report("object \(object) has rows in slots \(sum.home) and \(slot)") }
-            sum.bytes += found.key.count + found.value.count
-            sum.highestIndex = Int(found.key.bigEndian(UInt32.self, at: 10))
-            sum.highestLength = found.value.count
-            if found.value.count > Keyspace.chunkLength { sum.oversized = true }
-            elements[object] = sum
+            if elements[object] == nil { elements[object] = Elements(home: slot) }
+            if let home = elements[object]?.home, home != slot {
+                report("object \(object) has rows in slots \(home) and \(slot)")
+            }
+            if let problem = addElement(found, &elements[object, default: Elements(home: slot)]) {
+                report("slot \(slot), object \(object): \(problem)")
+            }
             row = try cursor.next()
         }
+    }
+
+    /// Adds a row to what is known of its object; returns what is wrong with it.
+    private func addElement(_ row: Cursor.Row, _ sum: inout Elements) -> String? {
+        let bytes = row.key.count + row.value.count
+        switch row.key[RowKeyLayout.elementPrefixLength - 1] {
+        case ElementKind.chunk:
+            guard row.key.count == ElementKind.chunkKeyLength else { return "a chunk has a damaged key" }
+            sum.highestIndex = Int(row.key.bigEndian(UInt32.self, at: 10))
+            sum.highestLength = row.value.count
+            if row.value.count > Keyspace.chunkLength { sum.oversized = true }
+        case ElementKind.named:
+            sum.named += 1
+            sum.bytes += bytes
+            return checkNamed(row, &sum)
+        case ElementKind.node:
+            guard row.key.count == ElementKind.nodeKeyLength else { return "a node has a damaged key" }
+            guard row.value.count == Keyspace.nodeLength else { return "a node has \(row.value.count) bytes" }
+            sum.nodes += 1
+        case ElementKind.blob:
+            guard row.key.count == ElementKind.blobKeyLength else { return "a blob has a damaged key" }
+            let blob = row.key.bigEndian(UInt64.self, at: 10)
+            if releasedBlobs.contains(blob) { return nil }
+            sum.blobs[blob, default: 0] += bytes
+            if row.value.count > Keyspace.chunkLength { sum.oversized = true }
+        case let kind: return "an element row is of the unknown kind \(kind)"
+        }
+        sum.bytes += bytes
+        return nil
+    }
+
+    private func checkNamed(_ row: Cursor.Row, _ sum: inout Elements) -> String? {
+        guard row.key.count >= RowKeyLayout.namedPrefixLength, let named = NamedRow(row.value) else {
+            return "a named element is damaged"
+        }
+        if 8 + row.key.count + row.value.count > Keyspace.longestNode { return "a named element is too long" }
+        guard (named.nameBlob != 0) == (row.key.count == RowKeyLayout.longNamedKey) else {
+            return "the name of an element is not where it should be"
+        }
+        let hash = row.key.bigEndian(UInt64.self, at: RowKeyLayout.elementPrefixLength)
+        if named.nameBlob == 0 {
+            let name = row.key.dropFirst(RowKeyLayout.namedPrefixLength)
+            if keyspace.state.hashKey.hash(name) != hash { return "an element is in the wrong place" }
+        } else {
+            sum.references[named.nameBlob] = Keyspace.blobBytes(named.nameLength)
+        }
+        if named.valueBlob != 0 { sum.references[named.valueBlob] = Keyspace.blobBytes(named.valueLength) }
+        return nil
     }
 
     private mutating func checkRows(_ slot: Int) throws(LMDBError) {
@@ -113,7 +170,7 @@ struct KeyspaceCheck {
             return
         }
         let database = Int(keyspace.databaseOfSpace[Int(space)])
-        let key = keyspace.redisKey(rowKey: row.key, record)
+        let key = keyspace.reader.redisKey(rowKey: row.key, record)
         let name = "database \(database), slot \(slot), key '\(String(decoding: key.prefix(64), as: UTF8.self))'"
         if database < 0, keyspace.reclaimedSpaces[space] == nil {
             report("slot \(slot): a row is in the space \(space), which no database has")
@@ -140,7 +197,11 @@ struct KeyspaceCheck {
             }
             walked[database, default: [:]][slot] = sum
         }
-        if record.object != 0 { checkObject(record, name) }
+        if record.object != 0 {
+            checkObject(record, name)
+        } else if record.type != .string {
+            checkPacked(record, name)
+        }
         if record.keyObject != 0 {
             claim(record.keyObject, name)
             if elements[record.keyObject]?.bytes != Keyspace.keyObjectBytes(record.longKeyLength) {
@@ -163,11 +224,44 @@ struct KeyspaceCheck {
         if stored.bytes != record.objectBytes {
             report("\(name): its rows have \(stored.bytes) bytes, its head says \(record.objectBytes)")
         }
-        if record.type == .string {
+        if stored.oversized { report("\(name): has a chunk that is too long") }
+        switch record.type {
+        case .string:
             let end = stored.highestIndex * Keyspace.chunkLength + stored.highestLength
             if stored.highestIndex >= 0, end > record.count { report("\(name): has a chunk beyond its length") }
-            if stored.oversized { report("\(name): has a chunk that is too long") }
+            if !record.payload.isEmpty { report("\(name): a large string has bytes in its row") }
+        case .set, .hash, .sortedSet:
+            if stored.named != record.count {
+                report("\(name): has \(stored.named) elements, its head says \(record.count)")
+            }
+            if stored.blobs != stored.references { report("\(name): its blobs are not those of its elements") }
+        case .list: break
         }
+        if record.type != .string, record.payload.count > Record.longestCollectionPayload {
+            report("\(name): its row has \(record.payload.count) bytes of payload")
+        }
+    }
+
+    /// A collection that is packed into its row.
+    private mutating func checkPacked(_ record: Record, _ name: String) {
+        if record.payload.count > Record.longestCollectionPayload {
+            report("\(name): \(record.payload.count) bytes are packed into its row")
+        }
+        var reader = PackedReader(record.payload)
+        var count = 0
+        var names: Set<[UInt8]> = []
+        while let element = reader.nextElement(of: record.type) {
+            count += 1
+            switch element {
+            case .member(let member), .field(let member, _), .scored(let member, _):
+                names.insert(keyspace.reader.bytes(of: member))
+            case .element, .string: break
+            }
+        }
+        if !reader.isAtEnd { report("\(name): its packed elements are damaged") }
+        if record.count == 0 { report("\(name): has no elements") }
+        if count != record.count { report("\(name): \(count) elements are packed, its head says \(record.count)") }
+        if record.type != .list, names.count != count { report("\(name): has an element twice") }
     }
 
     private mutating func checkReclaim() throws(LMDBError) {
@@ -177,7 +271,12 @@ struct KeyspaceCheck {
         while let found = row {
             if found.key.count == 17 {
                 let id = found.key.bigEndian(UInt64.self, at: 9)
-                if found.key[0] != ReclaimKind.space { claim(id, "the reclaim table") }
+                switch found.key[0] {
+                case ReclaimKind.object, ReclaimKind.unfinished: claim(id, "the reclaim table")
+                case ReclaimKind.blob, ReclaimKind.unfinishedBlob: releasedBlobs.insert(id)
+                case ReclaimKind.space: break
+                case let kind: report("the reclaim table has a row of the unknown kind \(kind)")
+                }
             } else {
                 report("the reclaim table has a damaged row")
             }

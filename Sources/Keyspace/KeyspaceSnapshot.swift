@@ -45,6 +45,7 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
     let commit: Int
     private let tables: [Table]
     private let spaces: [UInt16]
+    private let hashKey: SipHash
     private let lock = ManualLock()
     private let isCut = Atomic<Bool>(false)
     private let isClosed = Atomic<Bool>(false)
@@ -56,6 +57,7 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
         self.owner = owner
         self.keyCounts = keyCounts
         position = state.position
+        hashKey = state.hashKey
         spaces = Array(state.spaces[0..<keyCounts.count])
         commit = transaction.number
     }
@@ -77,7 +79,8 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
         lock.lock()
         defer { lock.unlock() }
         guard isOpen, let transaction else { throw SnapshotError.cut }
-        let reader = KeyspaceReader(transaction, tables: tables, spaces: spaces, keyCounts: keyCounts, snapshot: self)
+        let rows = RowReader(transaction, slotTables: tables, hashKey: hashKey)
+        let reader = KeyspaceReader(rows, spaces: spaces, keyCounts: keyCounts, snapshot: self)
         defer { reader.end() }
         return try body(reader)
     }
@@ -119,8 +122,8 @@ public final class KeyspaceSnapshot: @unchecked Sendable {
 /// What it lends lives as long as it says, and for a snapshot never beyond `KeyspaceSnapshot.read(_:)`.
 @safe
 public final class KeyspaceReader {
-    let transaction: Transaction
-    let tables: [Table]
+    /// Reads the values.
+    public let rows: RowReader
     let spaces: [UInt16]
     /// The keys of each database.
     public let keyCounts: [Int]
@@ -128,18 +131,19 @@ public final class KeyspaceReader {
     private var walks: [KeyWalk] = []
 
     init(
-        _ transaction: Transaction,
-        tables: [Table],
+        _ rows: RowReader,
         spaces: [UInt16],
         keyCounts: [Int],
         snapshot: KeyspaceSnapshot?
     ) {
-        self.transaction = transaction
-        self.tables = tables
+        self.rows = rows
         self.spaces = spaces
         self.keyCounts = keyCounts
         self.snapshot = snapshot
     }
+
+    var transaction: Transaction { rows.transaction }
+    var tables: [Table] { rows.slotTables }
 
     /// How many keys there are in all databases.
     public var keyCount: Int { keyCounts.reduce(0, +) }
@@ -196,8 +200,7 @@ extension Keyspace {
         _ body: (KeyspaceReader) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         let reader = KeyspaceReader(
-            transaction,
-            tables: slotTables,
+            RowReader(transaction, slotTables: slotTables, hashKey: state.hashKey),
             spaces: Array(state.spaces[0..<options.databases]),
             keyCounts: (0..<options.databases).map { keyCount(in: $0) },
             snapshot: nil

@@ -32,12 +32,13 @@ public enum ValueType: UInt8, Sendable, CaseIterable {
 /// keyspace.
 ///
 /// On disk: `[type and flags: 1][encoding: 1]`, then what the flags announce: `[expiry in ms: 8]`,
-/// `[object id: 8][home slot: 2][count: 8][bytes: 8]`, `[key length: 4]` and the key or `[key object id: 8]`; then the
-/// value while it is small. Numbers are little-endian.
+/// `[object id: 8][home slot: 2][count: 8][bytes: 8]`, `[key length: 4][key object id: 8]`; then the payload: the value
+/// while it is small, or what a type needs to find its way in the rows of its object. Numbers are little-endian.
 public struct Record {
     /// The type of the value.
     public internal(set) var type: ValueType
-    /// A byte of the type's own, such as a string that must not count as an integer any more (1).
+    /// How Redis would keep the value: 0 for the compact form of a collection, 1 for the other; for a string 1 when it
+    /// must not count as an integer any more. How the value lies in rows does not depend on it.
     public internal(set) var encoding: UInt8
     /// When the key expires, in ms since 1970; 0 for never.
     public internal(set) var expireAtMilliseconds: Int64 = 0
@@ -51,11 +52,9 @@ public struct Record {
     var objectBytes = 0
     /// The length of the Redis key when it is too long for the row key, else 0.
     var longKeyLength = 0
-    /// The object whose rows hold that key, or 0 when it lies in the row.
+    /// The object whose rows hold such a long key.
     var keyObject: UInt64 = 0
-    /// The long key, when it lies in the row.
-    var longKey = ByteView()
-    /// The value, when it lies in the row.
+    /// The value, when it lies in the row, or the root of a value that lies in rows of its own.
     var payload = ByteView()
 
     /// The whole value, when it is a string that lies in the row; nil when it lies in rows of its own.
@@ -70,8 +69,9 @@ public struct Record {
         static let all: UInt8 = 0x3F
     }
 
-    /// The longest key that is kept in its row rather than in rows of its own.
-    static let longestInlineLongKey = 1024
+    /// The longest payload of a collection: with any head and any key the row still fits its leaf, so that neither
+    /// an expiry nor another name moves the value.
+    static let longestCollectionPayload = 1400
 
     init(type: ValueType, encoding: UInt8 = 0, expireAtMilliseconds: Int64 = 0) {
         self.type = type
@@ -103,25 +103,23 @@ public struct Record {
             }
             if flags & Flag.longKey != 0 {
                 longKeyLength = Int(row.littleEndian(UInt32.self, at: offset))
-                offset += 4
-                if longKeyLength > Record.longestInlineLongKey {
-                    guard row.count >= offset + 8 else { return nil }
-                    keyObject = row.littleEndian(UInt64.self, at: offset)
-                    offset += 8
-                } else {
-                    guard row.count >= offset + longKeyLength else { return nil }
-                    longKey = row[offset..<(offset + longKeyLength)]
-                    offset += longKeyLength
-                }
+                keyObject = row.littleEndian(UInt64.self, at: offset + 4)
+                offset += 12
             }
         }
         payload = row.dropFirst(offset)
-        if object == 0 { count = payload.count }
+        guard object == 0 else { return }
+        if type == .string {
+            count = payload.count
+        } else {
+            guard payload.count >= PackedElements.headLength else { return nil }
+            count = Int(payload.littleEndian(UInt16.self, at: 0))
+        }
     }
 
     private static func headLength(_ flags: UInt8) -> Int {
         2 + (flags & Flag.expiry != 0 ? 8 : 0) + (flags & Flag.object != 0 ? 26 : 0)
-            + (flags & Flag.longKey != 0 ? 4 : 0)
+            + (flags & Flag.longKey != 0 ? 12 : 0)
     }
 
     private var flags: UInt8 {
@@ -135,13 +133,13 @@ public struct Record {
         var length = 2 + payloadLength
         if expireAtMilliseconds != 0 { length += 8 }
         if object != 0 { length += 26 }
-        if longKeyLength != 0 { length += 4 + (keyObject != 0 ? 8 : longKeyLength) }
+        if longKeyLength != 0 { length += 12 }
         return length
     }
 
     /// Writes the row's head; the value follows.
     @inline(__always)
-    func writeHead(to writer: inout RowWriter, longKey: ByteView) {
+    func writeHead(to writer: inout RowWriter) {
         writer.append(flags)
         writer.append(encoding)
         if expireAtMilliseconds != 0 { writer.append(littleEndian: expireAtMilliseconds) }
@@ -153,11 +151,7 @@ public struct Record {
         }
         if longKeyLength != 0 {
             writer.append(littleEndian: UInt32(longKeyLength))
-            if keyObject != 0 {
-                writer.append(littleEndian: keyObject)
-            } else {
-                writer.append(longKey)
-            }
+            writer.append(littleEndian: keyObject)
         }
     }
 }

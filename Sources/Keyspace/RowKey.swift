@@ -10,7 +10,8 @@ internal import SlotHash
 /// `[space: 2][CRC-32 of tag or key: 4][keyed SipHash of the key, upper half: 4][key]`, all numbers big-endian. The
 /// space stands for a database; FLUSHDB gives the database another one. A key of more than 492 bytes keeps its first
 /// 477 and a 128-bit hash instead, so that its row key has exactly 503 bytes, as no other row key has; its whole bytes
-/// are in the row's value. The rows of a large value are under `[0xFE][object id: 8][kind: 1][sort key]`.
+/// are in rows of their own. The rows of a large value are under `[0xFE][object id: 8][kind: 1][sort key]`, see
+/// `ElementKind`.
 enum RowKeyLayout {
     /// `[space][checksum][hash]`.
     static let prefixLength = 10
@@ -27,6 +28,36 @@ enum RowKeyLayout {
     static let spaceLimit: UInt16 = 0xFE00
     /// `[0xFE][object id][kind]`.
     static let elementPrefixLength = 10
+    /// `[0xFE][object id][kind][hash of the name]`.
+    static let namedPrefixLength = 18
+    /// The longest name of an element that lies in the row key as it is.
+    static let longestPlainName = 477
+    /// How much of a longer name lies in the row key, before a second hash of it.
+    static let longNameHead = 470
+    /// The length of the row key for a longer name, which no other named element has.
+    static let longNamedKey = namedPrefixLength + longNameHead + 8
+}
+
+/// The kinds of element rows, which are the tenth byte of their keys.
+enum ElementKind {
+    /// A chunk of a string: sort key `[index: 4]`.
+    static let chunk: UInt8 = 0
+    /// An element with a name: a field of a hash, a member of a set or sorted set.
+    ///
+    /// Sort key `[keyed SipHash of the name: 8][name]`; a name of more than 477 bytes has its first 470 and a second
+    /// hash there, 496 bytes of key in all, and its bytes in a blob. The value is a `NamedRow`.
+    static let named: UInt8 = 1
+    /// A node of a tree: sort key `[node id: 4]`, rows of `Keyspace.nodeLength` bytes that are edited where they lie.
+    static let node: UInt8 = 2
+    /// A chunk of a blob, which is a long name or a large value: sort key `[blob id: 8][index: 4]`.
+    static let blob: UInt8 = 3
+
+    /// The length of the key of a chunk of a string.
+    static let chunkKeyLength = RowKeyLayout.elementPrefixLength + 4
+    /// The length of the key of a node.
+    static let nodeKeyLength = RowKeyLayout.elementPrefixLength + 4
+    /// The length of the key of a chunk of a blob.
+    static let blobKeyLength = RowKeyLayout.elementPrefixLength + 12
 }
 
 /// A row key being put together, in memory that is used again and again.
@@ -83,9 +114,7 @@ final class RowKey {
         length = writer.length
     }
 
-    /// Becomes the key of an element row.
-    ///
-    /// `sortKey` is at most 501 bytes.
+    /// Becomes the key of an element row with a number: a chunk of a string, or a node of a tree.
     @inline(__always)
     func setElement(object: UInt64, kind: UInt8, index: UInt32) {
         var writer = unsafe RowWriter(memory)
@@ -93,6 +122,66 @@ final class RowKey {
         writer.append(bigEndian: object)
         writer.append(kind)
         writer.append(bigEndian: index)
+        length = writer.length
+    }
+
+    /// Becomes the key of the row of the element `name`; `hash` is the hash of the name then, and `isLong` whether it
+    /// is too long to lie in the key.
+    @inline(__always)
+    func setNamed(object: UInt64, name: ByteView, hashKey: SipHash) {
+        hash = hashKey.hash(name)
+        var writer = unsafe RowWriter(memory)
+        writer.append(RowKeyLayout.elementMark)
+        writer.append(bigEndian: object)
+        writer.append(ElementKind.named)
+        writer.append(bigEndian: hash)
+        isLong = name.count > RowKeyLayout.longestPlainName
+        if isLong {
+            writer.append(name.prefix(RowKeyLayout.longNameHead))
+            writer.append(bigEndian: hashKey.second.hash(name))
+        } else {
+            writer.append(name)
+        }
+        length = writer.length
+    }
+
+    /// Becomes the place where the named elements of `object` begin whose hash is at least `hash`.
+    func setNamedPosition(object: UInt64, hash: UInt64) {
+        var writer = unsafe RowWriter(memory)
+        writer.append(RowKeyLayout.elementMark)
+        writer.append(bigEndian: object)
+        writer.append(ElementKind.named)
+        writer.append(bigEndian: hash)
+        length = writer.length
+    }
+
+    /// Becomes the key of the named element of `object` that has `sortKey`, which is the same in all objects.
+    func setNamed(object: UInt64, sortKey: ByteView) {
+        var writer = unsafe RowWriter(memory)
+        writer.append(RowKeyLayout.elementMark)
+        writer.append(bigEndian: object)
+        writer.append(ElementKind.named)
+        writer.append(sortKey)
+        length = writer.length
+    }
+
+    /// Becomes the key of a chunk of a blob, or with no index the bytes before all of its chunks.
+    func setBlob(object: UInt64, blob: UInt64, index: UInt32? = nil) {
+        var writer = unsafe RowWriter(memory)
+        writer.append(RowKeyLayout.elementMark)
+        writer.append(bigEndian: object)
+        writer.append(ElementKind.blob)
+        writer.append(bigEndian: blob)
+        if let index { writer.append(bigEndian: index) }
+        length = writer.length
+    }
+
+    /// Becomes the bytes before all element rows of one kind of `object`.
+    func setElementPrefix(object: UInt64, kind: UInt8) {
+        var writer = unsafe RowWriter(memory)
+        writer.append(RowKeyLayout.elementMark)
+        writer.append(bigEndian: object)
+        writer.append(kind)
         length = writer.length
     }
 

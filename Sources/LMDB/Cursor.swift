@@ -98,6 +98,25 @@ public struct Cursor {
         unsafe try reserve(key, count, UInt32(MDB_RESERVE))
     }
 
+    /// Makes room for a row of `count` bytes under `key` if there is none, and returns where to write them; else nil,
+    /// with the cursor on that row and its value in `existing` (`MDB_NOOVERWRITE | MDB_RESERVE`).
+    @unsafe @inline(__always)
+    public func insert(
+        _ key: ByteView,
+        count: Int,
+        existing: inout ByteView
+    ) throws(LMDBError) -> UnsafeMutableRawBufferPointer? {
+        var key = unsafe MDB_val(key)
+        var value = unsafe MDB_val(mv_size: count, mv_data: nil)
+        let code = unsafe mdb_cursor_put(handle, &key, &value, UInt32(MDB_NOOVERWRITE | MDB_RESERVE))
+        if code == MDB_KEYEXIST {
+            existing = unsafe ByteView(value)
+            return nil
+        }
+        try LMDBError.check(code)
+        return unsafe UnsafeMutableRawBufferPointer(start: value.mv_data, count: value.mv_size)
+    }
+
     @inline(__always)
     private func reserve(
         _ key: ByteView,

@@ -105,6 +105,9 @@ struct ScanOptions {
         }
     }
 
+    /// Whether every element is asked for.
+    var matchesAll: Bool { pattern == nil }
+
     /// Whether an element is asked for.
     func matches(_ element: ByteView) -> Bool { pattern.map { Glob.matches($0, element) } ?? true }
 }

@@ -1,0 +1,190 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import LMDB
+
+/// Rows of elements: what all collections are made of once they do not fit into the row of their key.
+///
+/// These functions change the rows and keep `Record.objectBytes` exact; the count and the row of the key are for their
+/// callers, which end with `finishEdit`. The arguments must not be views of stored values.
+extension Keyspace {
+    // MARK: Named elements
+
+    /// Writes the element `name` with `value`; the bytes of either may have been staged as a blob.
+    ///
+    /// `replaces` false leaves an element that is there as it is. O(log n).
+    ///
+    /// - Returns: whether it is new.
+    @inline(__always)
+    func putNamed(
+        _ record: inout Record,
+        _ name: ByteView,
+        value: ByteView,
+        nameBlob: UInt64 = 0,
+        valueBlob: UInt64 = 0,
+        replaces: Bool = true
+    ) throws(LMDBError) -> Bool {
+        element.setNamed(object: record.object, name: name, hashKey: state.hashKey)
+        let length = 1 + value.count
+        guard !element.isLong, valueBlob == 0, 8 + element.length + length <= Keyspace.longestNode else {
+            return try putLargeNamed(&record, name, value, nameBlob, valueBlob, replaces)
+        }
+        let cursor = try transaction.cursor(slotTables[Int(record.home)])
+        defer { cursor.close() }
+        var existing = ByteView()
+        if let memory = unsafe try cursor.insert(element.view, count: length, existing: &existing) {
+            unsafe writeNamed(memory, value)
+            record.objectBytes += element.length + length
+            return true
+        }
+        guard replaces else { return false }
+        guard let old = NamedRow(existing) else { throw .corrupted }
+        unsafe writeNamed(try cursor.reserveCurrent(element.view, count: length), value)
+        record.objectBytes += length - old.rowLength
+        if old.valueBlob != 0 { try letGo(blob: old.valueBlob, length: old.valueLength, &record) }
+        return false
+    }
+
+    @unsafe @inline(__always)
+    private func writeNamed(_ memory: UnsafeMutableRawBufferPointer, _ value: ByteView) {
+        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+        var writer = unsafe RowWriter(memory)
+        writer.append(0)
+        writer.append(value)
+    }
+
+    /// `putNamed` for an element with a long name or a large value; its row key is in `element`.
+    private func putLargeNamed(
+        _ record: inout Record,
+        _ name: ByteView,
+        _ value: ByteView,
+        _ stagedName: UInt64,
+        _ stagedValue: UInt64,
+        _ replaces: Bool
+    ) throws(LMDBError) -> Bool {
+        var nameBlob: UInt64 = 0
+        var old: NamedRow?
+        if let row = try transaction.get(element.view, in: slotTables[Int(record.home)]) {
+            guard let found = NamedRow(row) else { throw .corrupted }
+            nameBlob = found.nameBlob
+            old = found
+        }
+        if old != nil, stagedName != 0 {
+            try abandonStaged(blob: stagedName, object: record.object, home: record.home)
+        }
+        if old != nil, !replaces {
+            if stagedValue != 0 {
+                try abandonStaged(blob: stagedValue, object: record.object, home: record.home)
+            }
+            return false
+        }
+        if element.isLong, old == nil {
+            if stagedName != 0 {
+                nameBlob = stagedName
+                try adoptStaged(blob: stagedName, length: name.count, &record)
+            } else {
+                nameBlob = try writeBlob(name, &record)
+            }
+        }
+        var valueBlob = stagedValue
+        if stagedValue != 0 {
+            try adoptStaged(blob: stagedValue, length: value.count, &record)
+        } else {
+            let inline = NamedRow(nameBlob: nameBlob, nameLength: name.count, valueBlob: 0, value: value)
+            if 8 + element.length + inline.rowLength > Keyspace.longestNode {
+                valueBlob = try writeBlob(value, &record)
+            }
+        }
+        let row = NamedRow(nameBlob: nameBlob, nameLength: name.count, valueBlob: valueBlob, value: value)
+        let memory = unsafe try transaction.reserve(
+            element.view,
+            count: row.rowLength,
+            in: slotTables[Int(record.home)]
+        )
+        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+        var writer = unsafe RowWriter(memory)
+        row.write(to: &writer)
+        record.objectBytes += row.rowLength - (old?.rowLength ?? -element.length)
+        if let old, old.valueBlob != 0 { try letGo(blob: old.valueBlob, length: old.valueLength, &record) }
+        return old == nil
+    }
+
+    /// Deletes the element `name`, and lets go of its blobs; O(log n).
+    ///
+    /// - Returns: whether there was one.
+    func removeNamed(_ record: inout Record, _ name: ByteView) throws(LMDBError) -> Bool {
+        element.setNamed(object: record.object, name: name, hashKey: state.hashKey)
+        return try removeNamedElement(&record)
+    }
+
+    /// Deletes the element whose row key is in `element`.
+    func removeNamedElement(_ record: inout Record) throws(LMDBError) -> Bool {
+        let cursor = try transaction.cursor(slotTables[Int(record.home)])
+        defer { cursor.close() }
+        guard let found = try cursor.find(element.view) else { return false }
+        guard let row = NamedRow(found) else { throw .corrupted }
+        try cursor.deleteCurrent()
+        room.touchForDelete()
+        record.objectBytes -= element.length + row.rowLength
+        if row.nameBlob != 0 { try letGo(blob: row.nameBlob, length: row.nameLength, &record) }
+        if row.valueBlob != 0 { try letGo(blob: row.valueBlob, length: row.valueLength, &record) }
+        return true
+    }
+
+    // MARK: Nodes
+
+    /// The length of the row of a tree's node: two fit one page.
+    static let nodeLength = 2000
+
+    /// Makes a row for node `id` and returns its memory, of which nothing is known; it holds until the next change of
+    /// any row.
+    @unsafe
+    func makeNode(_ record: inout Record, _ id: UInt32) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
+        element.setElement(object: record.object, kind: ElementKind.node, index: id)
+        let memory = unsafe try transaction.reserve(
+            element.view,
+            count: Keyspace.nodeLength,
+            in: slotTables[Int(record.home)]
+        )
+        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+        record.objectBytes += element.length + Keyspace.nodeLength
+        return unsafe memory
+    }
+
+    /// The memory of node `id`, to be changed where it lies; it holds until the next change of any row.
+    ///
+    /// O(log n). The key's row must be written or `keyChanged` called in the same change.
+    @unsafe
+    func editNode(_ record: Record, _ id: UInt32) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
+        element.setElement(object: record.object, kind: ElementKind.node, index: id)
+        // What is reserved under an existing key of the same length keeps its bytes.
+        let cursor = try transaction.cursor(slotTables[Int(record.home)])
+        defer { cursor.close() }
+        guard let row = try cursor.find(element.view), row.count == Keyspace.nodeLength else { throw .corrupted }
+        let memory = unsafe try cursor.reserveCurrent(element.view, count: Keyspace.nodeLength)
+        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+        return unsafe memory
+    }
+
+    /// Deletes node `id`.
+    func deleteNode(_ record: inout Record, _ id: UInt32) throws(LMDBError) {
+        element.setElement(object: record.object, kind: ElementKind.node, index: id)
+        guard try transaction.delete(element.view, in: slotTables[Int(record.home)]) else { throw .corrupted }
+        room.touchForDelete()
+        record.objectBytes -= element.length + Keyspace.nodeLength
+    }
+}
+
+extension RowReader {
+    /// The bytes of node `id` of the record's object; nil, and a failure, if it is not there.
+    func node(_ record: Record, _ id: UInt32) -> ByteView? {
+        scratch.setElement(object: record.object, kind: ElementKind.node, index: id)
+        return reading { () throws(LMDBError) in
+            guard let row = try transaction.get(scratch.view, in: slotTables[Int(record.home)]) else {
+                throw .corrupted
+            }
+            return row
+        }
+    }
+}

@@ -1,0 +1,85 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+public import Bytes
+internal import LMDB
+
+extension Keyspace {
+    /// Adds `count` members to the set `key`, which is made if it is missing; all of them, or none after a crash.
+    ///
+    /// `member` returns a member and whether it is an integer, and may be asked repeatedly. The caller has checked the
+    /// type. O(log n) for each member.
+    ///
+    /// - Parameters:
+    ///   - mostIntegers: a set of more members, or with one that is no integer, counts as a hash table.
+    /// - Returns: how many of the members are new.
+    /// - Throws: `KeyspaceError.failed`.
+    public func addMembers(
+        _ key: ByteView,
+        in database: Int,
+        count: Int,
+        mostIntegers: Int,
+        _ member: (Int) -> (bytes: ByteView, isInteger: Bool)
+    ) throws(KeyspaceError) -> Int {
+        let staged = try stageMembers(key, database, count, member)
+        setTarget(key, database)
+        return try change { () throws(LMDBError) in
+            var edit = try beginEdit(.set, staged: staged)
+            let before = edit.record.count
+            for number in 0..<count {
+                let (bytes, isInteger) = member(number)
+                if try addMember(&edit, bytes, number) {
+                    edit.record.count += 1
+                    if !isInteger { edit.record.encoding = 1 }
+                }
+            }
+            let added = edit.record.count - before
+            if edit.record.count > mostIntegers { edit.record.encoding = 1 }
+            if added > 0 { try finishEdit(&edit, key, database) }
+            return added
+        }
+    }
+
+    /// Adds a member; false if it was there.
+    @inline(__always)
+    private func addMember(
+        _ edit: inout CollectionEdit,
+        _ member: ByteView,
+        _ number: Int
+    ) throws(LMDBError) -> Bool {
+        if edit.isPacked {
+            if PackedReader.find(member, in: packed.view, hasValues: false) != nil { return false }
+            if PackedElements.fits(packed.length + PackedElements.packedLength(member.count)) {
+                packed.append(member)
+                edit.isChanged = true
+                return true
+            }
+            try unpackNamed(&edit)
+        }
+        return try putNamed(
+            &edit.record,
+            member,
+            value: ByteView(),
+            nameBlob: edit.staged?.blob(number) ?? 0,
+            replaces: false
+        )
+    }
+
+    private func stageMembers(
+        _ key: ByteView,
+        _ database: Int,
+        _ count: Int,
+        _ member: (Int) -> (bytes: ByteView, isInteger: Bool)
+    ) throws(KeyspaceError) -> StagedBlobs? {
+        var staged: StagedBlobs?
+        for number in 0..<count {
+            let bytes = member(number).bytes
+            guard bytes.count > Keyspace.longestUnstaged else { continue }
+            var blobs: StagedBlobs
+            if let begun = staged { blobs = begun } else { blobs = try beginStaging(key, in: database) }
+            try stage(bytes, number: number, &blobs)
+            staged = blobs
+        }
+        return staged
+    }
+}

@@ -1,0 +1,240 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import LMDB
+
+/// The elements of a value one after another: what DUMP, snapshots, replication and digests read.
+extension RowReader {
+    /// Calls `body` with each element of `record` from `position` on until it returns false.
+    ///
+    /// A string is one element. A list comes in its order, a sorted set by score; hashes and sets in the order of
+    /// insertion while they are small, else in an order of their own. `body` must not change the keyspace; between two
+    /// calls it may change, as long as the value does not, with `record` looked up again.
+    ///
+    /// - Returns: whether the end was reached.
+    @discardableResult
+    public func forEachElement(
+        of record: Record,
+        from position: inout ElementPosition,
+        _ body: (ValueElement) -> Bool
+    ) -> Bool {
+        guard !position.isAtEnd else { return true }
+        if record.type == .string {
+            position.passed = 1
+            position.isAtEnd = true
+            _ = body(.string(record.stringBytes))
+        } else if record.object == 0 {
+            forEachPacked(record, &position, body)
+        } else {
+            forEachRow(record, &position, body)
+        }
+        return position.isAtEnd
+    }
+
+    /// Calls `body` with each element of `record`.
+    public func forEachElement(of record: Record, _ body: (ValueElement) -> Void) {
+        var position = ElementPosition()
+        forEachElement(of: record, from: &position) {
+            body($0)
+            return true
+        }
+    }
+
+    private func forEachPacked(_ record: Record, _ position: inout ElementPosition, _ body: (ValueElement) -> Bool) {
+        var reader = PackedReader(record.payload)
+        var index = 0
+        while let element = reader.nextElement(of: record.type) {
+            index += 1
+            if index <= position.passed { continue }
+            position.passed = index
+            guard body(element) else {
+                position.isAtEnd = reader.isAtEnd
+                return
+            }
+        }
+        position.isAtEnd = true
+    }
+
+    private func forEachRow(_ record: Record, _ position: inout ElementPosition, _ body: (ValueElement) -> Bool) {
+        switch record.type {
+        case .string, .list: position.isAtEnd = true
+        case .set, .hash, .sortedSet: forEachNamed(record, &position, body)
+        }
+    }
+
+    private func forEachNamed(_ record: Record, _ position: inout ElementPosition, _ body: (ValueElement) -> Bool) {
+        var isAtEnd = true
+        var passed = position.passed
+        var lastRowKey: [UInt8] = []
+        if position.lastRowKey.isEmpty {
+            scratch.setElementPrefix(object: record.object, kind: ElementKind.named)
+        } else {
+            ByteView.with(position.lastRowKey) { scratch.set(copying: $0) }
+        }
+        walkNamed(record, from: scratch.view, skippingFirst: !position.lastRowKey.isEmpty) { key, row in
+            guard let element = row.element(rowKey: key, of: record) else { return false }
+            passed += 1
+            if body(element) { return true }
+            isAtEnd = false
+            lastRowKey = Array(key)
+            return false
+        }
+        position.passed = passed
+        position.isAtEnd = isAtEnd
+        position.lastRowKey = lastRowKey
+    }
+
+    /// Calls `body` with the rows of named elements from `start` on, which is in `scratch`, until it returns false.
+    ///
+    /// `skippingFirst` leaves out a row that has just this key.
+    func walkNamed(
+        _ record: Record,
+        from start: ByteView,
+        skippingFirst: Bool = false,
+        _ body: (ByteView, NamedRow) -> Bool
+    ) {
+        _ = reading { () throws(LMDBError) -> Bool? in
+            let cursor = try transaction.cursor(slotTables[Int(record.home)])
+            defer { cursor.close() }
+            var row = try cursor.seek(start)
+            if skippingFirst, let found = row, found.key == start { row = try cursor.next() }
+            while let found = row, found.key.isElement(of: record.object, kind: ElementKind.named) {
+                guard let named = NamedRow(found.value) else { throw .corrupted }
+                guard body(found.key, named) else { break }
+                row = try cursor.next()
+            }
+            return nil
+        }
+    }
+
+    // MARK: Scanning
+
+    /// Calls `body` with about `count` elements of a hash, set or sorted set from the place `cursor` on, and returns the
+    /// next place, or 0 at the end.
+    ///
+    /// A place is the upper 63 bits of the hash of a name, so an element that stays is met exactly once. A small
+    /// collection comes as a whole. `body` must not change the keyspace.
+    public func scan(_ cursor: UInt64, of record: Record, count: Int, _ body: (ValueElement) -> Void) -> UInt64 {
+        if record.object == 0 {
+            forEachElement(of: record, body)
+            return 0
+        }
+        guard cursor < 1 << 63 else { return 0 }
+        var wanted = max(1, count)
+        var last = cursor
+        var next: UInt64 = 0
+        scratch.setNamedPosition(object: record.object, hash: cursor << 1)
+        walkNamed(record, from: scratch.view) { key, row in
+            let place = key.bigEndian(UInt64.self, at: RowKeyLayout.elementPrefixLength) >> 1
+            if wanted <= 0, place != last {
+                next = last + 1
+                return false
+            }
+            guard let element = row.element(rowKey: key, of: record) else { return false }
+            last = place
+            wanted -= 1
+            body(element)
+            return true
+        }
+        return next
+    }
+
+    // MARK: Choosing at random
+
+    /// Up to this many elements are counted off from the first.
+    private static let fewElements = 48
+
+    /// An element of a hash, set or sorted set, each as likely as any other; nil if there is none.
+    ///
+    /// The hashes of names are spread evenly, so of the intervals of equal width that have some ten elements on average
+    /// one is chosen at random, and of its elements one with the same chance for each, or none, and then another
+    /// interval. Expected O(log n).
+    public func randomElement(
+        of record: Record,
+        using generator: inout some RandomNumberGenerator
+    ) -> ValueElement? {
+        guard record.count > 0 else { return nil }
+        if record.object == 0 || record.count <= RowReader.fewElements {
+            return element(Int.random(in: 0..<record.count, using: &generator), of: record)
+        }
+        // 2^bits intervals, with 8 to 16 elements each on average; of one with more than 48 those beyond would never be
+        // chosen, but of such there is one in 10^10.
+        let bits = record.count.bitWidth - 1 - record.count.leadingZeroBitCount - 3
+        for _ in 0..<10_000 {
+            let interval = UInt64.random(in: 0..<1 << UInt64(bits), using: &generator)
+            let skip = Int.random(in: 0..<RowReader.fewElements, using: &generator)
+            if let found = element(skip, of: record, in: interval, bits: bits) { return found }
+        }
+        return element(0, of: record)
+    }
+
+    /// The element that `index` others precede in the order of the walk.
+    private func element(_ index: Int, of record: Record) -> ValueElement? {
+        var left = index
+        var chosen: ValueElement?
+        var position = ElementPosition()
+        forEachElement(of: record, from: &position) {
+            if left == 0 { chosen = $0 }
+            left -= 1
+            return left >= 0
+        }
+        return chosen
+    }
+
+    /// The element that `index` others precede in an interval of the hashes.
+    private func element(_ index: Int, of record: Record, in interval: UInt64, bits: Int) -> ValueElement? {
+        var left = index
+        var chosen: ValueElement?
+        let shift = UInt64(64 - bits)
+        scratch.setNamedPosition(object: record.object, hash: interval << shift)
+        walkNamed(record, from: scratch.view) { key, row in
+            guard key.bigEndian(UInt64.self, at: RowKeyLayout.elementPrefixLength) >> shift == interval else {
+                return false
+            }
+            if left == 0 { chosen = row.element(rowKey: key, of: record) }
+            left -= 1
+            return left >= 0
+        }
+        return chosen
+    }
+}
+
+extension PackedReader {
+    /// The next element of a collection of `type`.
+    mutating func nextElement(of type: ValueType) -> ValueElement? {
+        switch type {
+        case .string: return nil
+        case .list: return next().map { .element(ElementBytes($0)) }
+        case .set: return next().map { .member(ElementBytes($0)) }
+        case .hash:
+            guard let field = next(), let value = next() else { return nil }
+            return .field(ElementBytes(field), value: ElementBytes(value))
+        case .sortedSet:
+            guard let score = nextNumber(), let member = next() else { return nil }
+            return .scored(ElementBytes(member), score: Double(bitPattern: score))
+        }
+    }
+}
+
+extension NamedRow {
+    /// The element whose row this is under `rowKey`; nil if it cannot be one of the record's type.
+    func element(rowKey: ByteView, of record: Record) -> ValueElement? {
+        let name = name(rowKey: rowKey, object: record.object, home: record.home)
+        switch record.type {
+        case .set: return .member(name)
+        case .hash: return .field(name, value: value(object: record.object, home: record.home))
+        case .sortedSet: return score.map { .scored(name, score: $0) }
+        case .string, .list: return nil
+        }
+    }
+}
+
+extension ByteView {
+    /// Whether a row key is that of an element row of `object` and `kind`.
+    @inline(__always)
+    func isElement(of object: UInt64, kind: UInt8) -> Bool {
+        count >= RowKeyLayout.elementPrefixLength && self[0] == RowKeyLayout.elementMark
+            && bigEndian(UInt64.self, at: 1) == object && self[9] == kind
+    }
+}
