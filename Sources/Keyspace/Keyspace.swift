@@ -78,6 +78,8 @@ public final class Keyspace {
     let auxiliary = RowKey()
     /// Scratch: the packed elements of a small collection that is being changed.
     let packed = PackedElements()
+    /// Scratch: what changes of counted trees need.
+    let treeScratch = TreeScratch()
 
     /// Called after each change of a key with its database and the keyed hash of its bytes, while somebody asks.
     public var onKeyChange: ((_ database: Int, _ keyHash: UInt64) -> Void)?

@@ -51,6 +51,13 @@ final class PackedElements {
         write(rest, at: PackedElements.headLength)
     }
 
+    /// Becomes the root of a value in rows, which is what its row holds then.
+    func set(_ root: TreeRoot) {
+        var writer = unsafe RowWriter(UnsafeMutableRawBufferPointer(start: memory, count: PackedElements.capacity))
+        root.write(to: &writer)
+        length = writer.length
+    }
+
     /// The bytes that `count` bytes take with their length before them.
     @inline(__always)
     static func packedLength(_ count: Int) -> Int { (count < 128 ? 1 : count < 16384 ? 2 : 3) + count }

@@ -59,7 +59,15 @@ extension RowReader {
     private func forEachRow(_ record: Record, _ position: inout ElementPosition, _ body: (ValueElement) -> Bool) {
         switch record.type {
         case .string, .list: position.isAtEnd = true
-        case .set, .hash, .sortedSet: forEachNamed(record, &position, body)
+        case .sortedSet:
+            var passed = position.passed
+            forEachScored(of: record, from: passed) { member, score in
+                passed += 1
+                return body(.scored(member, score: score))
+            }
+            position.passed = passed
+            position.isAtEnd = passed >= record.count
+        case .set, .hash: forEachNamed(record, &position, body)
         }
     }
 

@@ -17,6 +17,8 @@ public final class ValueBuilder {
     var record: Record
     /// The elements while they are few.
     let packed = PackedElements()
+    /// The tree of a sorted set in rows.
+    private var root = TreeRoot()
     /// The bytes of a string that were not yet written.
     private var pending: [UInt8] = []
 
@@ -49,7 +51,9 @@ public final class ValueBuilder {
             try withBytes(name) { name throws(KeyspaceError) in
                 try withBytes(value) { value throws(KeyspaceError) in try appendNamed(name, value) }
             }
-        case .element, .scored: preconditionFailure("an element of another type")
+        case .scored(let name, let score):
+            try withBytes(name) { name throws(KeyspaceError) in try appendScored(name, score) }
+        case .element: preconditionFailure("an element of another type")
         }
     }
 
@@ -135,6 +139,29 @@ public final class ValueBuilder {
         }
     }
 
+    // MARK: Sorted sets
+
+    private func appendScored(_ member: ByteView, _ score: Double) throws(KeyspaceError) {
+        precondition(record.type == .sortedSet, "an element of another type")
+        var score = score
+        if record.object == 0 {
+            if let outcome = packed.setScore(&score, member, false) {
+                if outcome == .added { record.count += 1 }
+                return
+            }
+            try takeObject()
+            try keyspace.change { () throws(LMDBError) in
+                keyspace.packed.set(packed.view)
+                try keyspace.unpackScored(&record, &root)
+            }
+        }
+        let blob = try stageIfLong(member)
+        let outcome = try keyspace.change { () throws(LMDBError) in
+            try keyspace.setScore(&record, &root, &score, member, false, blob)
+        }
+        if outcome == .added { record.count += 1 }
+    }
+
     /// Writes bytes that are too long for one step as a blob, and returns it; else 0.
     func stageIfLong(_ bytes: ByteView) throws(KeyspaceError) -> UInt64 {
         guard bytes.count > Keyspace.longestUnstaged else { return 0 }
@@ -190,14 +217,18 @@ public final class ValueBuilder {
                 return false
             }
             if record.type == .string { try writeChunks(all: true) }
-            packed.count = record.object == 0 ? record.count : 0
+            if record.object == 0 { packed.count = record.count }
             try keyspace.store(record, payload: record.object == 0 ? packed.view : payload, key, database)
             return true
         }
     }
 
     /// What the row holds of a value that has rows of its own.
-    private var payload: ByteView { ByteView() }
+    private var payload: ByteView {
+        guard record.type == .sortedSet else { return ByteView() }
+        packed.set(root)
+        return packed.view
+    }
 
     /// Gives up: what was written is deleted in the background.
     public func abandon() throws(KeyspaceError) {
