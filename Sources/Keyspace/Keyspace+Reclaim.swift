@@ -75,7 +75,8 @@ extension Keyspace {
         hasReclaimRows = true
     }
 
-    /// Lets go of the objects and blobs that were being built when the keyspace was last open, and learns what is to reclaim.
+    /// Lets go of the objects and blobs that were being built when the keyspace was last open, and learns what is to
+    /// reclaim.
     func adoptUnfinishedObjects() throws(LMDBError) {
         let cursor = try transaction.cursor(reclaimTable)
         defer { cursor.close() }

@@ -37,8 +37,10 @@ public enum ValueType: UInt8, Sendable, CaseIterable {
 public struct Record {
     /// The type of the value.
     public internal(set) var type: ValueType
-    /// How Redis would keep the value: 0 for the compact form of a collection, 1 for the other; for a string 1 when it
-    /// must not count as an integer any more. How the value lies in rows does not depend on it.
+    /// How Redis would keep the value: 0 for the compact form of a collection, 1 for the other.
+    ///
+    /// For a string 1 says that it must not count as an integer any more. How the value lies in rows does not depend
+    /// on it.
     public internal(set) var encoding: UInt8
     /// When the key expires, in ms since 1970; 0 for never.
     public internal(set) var expireAtMilliseconds: Int64 = 0

@@ -118,8 +118,8 @@ extension RowReader {
 
     // MARK: Scanning
 
-    /// Calls `body` with about `count` elements of a hash, set or sorted set from the place `cursor` on, and returns the
-    /// next place, or 0 at the end.
+    /// Calls `body` with about `count` elements of a hash, set or sorted set from the place `cursor` on, and returns
+    /// the next place, or 0 at the end.
     ///
     /// A place is the upper 63 bits of the hash of a name, so an element that stays is met exactly once. A small
     /// collection comes as a whole. `body` must not change the keyspace.

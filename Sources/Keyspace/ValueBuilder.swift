@@ -7,8 +7,8 @@ internal import LMDB
 /// Makes the value of a key from its elements, one after another, and puts it in the key's place at the end.
 ///
 /// Until then the key is as it was. A large value is written in as many transactions as it takes, into an object that
-/// the reclaim table holds as unfinished, so a crash leaves nothing behind. Other changes may come between. Each builder
-/// ends with `finish` or `abandon`.
+/// the reclaim table holds as unfinished, so a crash leaves nothing behind. Other changes may come between. Each
+/// builder ends with `finish` or `abandon`.
 public final class ValueBuilder {
     let keyspace: Keyspace
     private let key: [UInt8]
