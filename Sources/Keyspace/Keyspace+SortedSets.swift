@@ -297,7 +297,7 @@ extension Keyspace {
         let row = reader.namedRow(member, in: record)
         let old = row?.score
         if row != nil, old == nil { throw .corrupted }
-        if increments { score += old ?? 0 }
+        if increments, let old { score += old }
         if score.isNaN || score == old {
             if staged != 0 { try abandonStaged(blob: staged, object: record.object, home: record.home) }
             return score.isNaN ? .notANumber : .same

@@ -15,6 +15,7 @@ struct CommandGenerator {
 
     /// The next command.
     mutating func next() -> [[UInt8]] {
+        if random.oneIn(4) { return sortedSetCommand() }
         let words = random.oneIn(40) ? mistaken() : wellFormed()
         return words
     }
