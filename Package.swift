@@ -41,10 +41,13 @@ let package = Package(
         .systemLibrary(name: "CLZF", providers: [.apt(["liblzf-dev"])]),
         .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
         .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C"], swiftSettings: settings),
+        .target(name: "Replication", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
         .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
         .target(
             name: "CodisServer",
-            dependencies: ["Bytes", "CommandLog", "Keyspace", "RESP", "SlotHash", nioCore, nioPosix, logging],
+            dependencies: [
+                "Bytes", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore, nioPosix, logging,
+            ],
             swiftSettings: settings
         ),
         .executableTarget(name: "codis-server", dependencies: ["CodisServer"], swiftSettings: settings),
@@ -56,6 +59,7 @@ let package = Package(
         .testTarget(name: "RESPTests", dependencies: ["Bytes", "RESP", nioCore], swiftSettings: settings),
         .testTarget(name: "RDBTests", dependencies: ["Bytes", "CodisTesting", "RDB"], swiftSettings: settings),
         .testTarget(name: "CommandLogTests", dependencies: ["Bytes", "CommandLog"], swiftSettings: settings),
+        .testTarget(name: "ReplicationTests", dependencies: ["Bytes", "Replication"], swiftSettings: settings),
         .testTarget(
             name: "KeyspaceTests",
             dependencies: ["Bytes", "CodisTesting", "Keyspace", "SlotHash"],

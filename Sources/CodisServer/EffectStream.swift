@@ -12,8 +12,14 @@ internal import RESP
 final class EffectStream {
     /// The log; nil until it was replayed.
     private(set) var log: CommandLog?
-    /// The database that the stream has selected, -1 when the next command must be preceded by SELECT.
-    var database = -1
+    /// What commands are recorded into: the log, or nothing as long as a master's stream goes into that.
+    private var recorder: CommandLog?
+    /// The end of the open unit ends the recording.
+    private var stopsAfterUnit = false
+    /// The database that the next effect finds selected, -1 when it must be preceded by SELECT in any case.
+    private var database = -1
+    /// The database that the stream really has selected where it ends, -1 if it does not say.
+    private(set) var selected = -1
     /// Why effects can no longer be recorded, once they cannot.
     private(set) var failure: CommandLogError?
     /// What is gathered until its unit ends.
@@ -22,7 +28,42 @@ final class EffectStream {
     /// Begins to record into `log`.
     func begin(_ log: CommandLog, database: Int) {
         self.log = log
+        recorder = log
         self.database = database
+        selected = database
+    }
+
+    /// Has the next effect say which database it is in: a replica that comes now does not know.
+    func selectAnew() { database = -1 }
+
+    /// Takes note of the database that the stream of the master has selected by now.
+    func follow(database: Int) {
+        self.database = database
+        selected = database
+    }
+
+    /// Records no more: what goes into the log from now on is the stream of a master, as it comes.
+    ///
+    /// A unit that is open and has an effect is recorded to its end.
+    func stopRecording() {
+        if unit.depth > 0, unit.effectCount > 0 { stopsAfterUnit = true } else { recorder = nil }
+    }
+
+    /// Records again; what comes next says which database it is in.
+    func startRecording() {
+        stopsAfterUnit = false
+        recorder = log
+        database = -1
+    }
+
+    /// Appends a PING, by which replicas know that the stream goes on.
+    func appendPing() {
+        guard let recorder else { return }
+        do throws(CommandLogError) {
+            try recorder.append("*1\r\n$4\r\nPING\r\n")
+        } catch {
+            fail(error)
+        }
     }
 
     /// Where the log ends that was written.
@@ -44,7 +85,7 @@ final class EffectStream {
     /// Appends a request that is canonical multibulk already.
     @inline(__always)
     func append(request: ByteView, database: Int) {
-        guard let log else { return }
+        guard let log = recorder else { return }
         if unit.depth != 0 {
             prepareUnit(database)
             return unit.append(request)
@@ -76,7 +117,7 @@ final class EffectStream {
 
     /// Appends a command.
     func append(_ arguments: [ByteView], database: Int) {
-        guard let log else { return }
+        guard let log = recorder else { return }
         if unit.depth != 0 {
             prepareUnit(database)
             unit.bytes.appendRequestHeader(argumentCount: arguments.count)
@@ -94,7 +135,7 @@ final class EffectStream {
 
     /// Appends the arguments of a command that came in another form than the log's; its name is `name`.
     func append(_ arguments: borrowing Arguments, name: String, database: Int) {
-        guard let log else { return }
+        guard let log = recorder else { return }
         if unit.depth != 0 {
             prepareUnit(database)
             unit.bytes.appendRequestHeader(argumentCount: arguments.count)
@@ -114,6 +155,7 @@ final class EffectStream {
 
     private func select(_ database: Int, _ log: CommandLog) {
         self.database = database
+        selected = database
         do throws(CommandLogError) {
             try log.appendCommand(argumentCount: 2)
             try log.appendArgument(ByteView("SELECT"))
@@ -148,7 +190,7 @@ final class EffectStream {
     /// Has the open unit stand between MULTI and EXEC even if it has no effect or only one; `database` is the one that
     /// is selected before.
     func markUnit(database: Int) {
-        guard log != nil, !unit.isMarked else { return }
+        guard recorder != nil, !unit.isMarked else { return }
         unit.isMarked = true
         guard unit.effectCount == 0 else { return }
         prepareUnit(database)
@@ -168,8 +210,14 @@ final class EffectStream {
         precondition(unit.depth > 0, "a unit ends that was not begun")
         unit.depth -= 1
         guard unit.depth == 0 else { return false }
-        defer { unit.clear() }
-        guard let log, unit.effectCount > 0 || unit.isMarked else { return true }
+        defer {
+            unit.clear()
+            if stopsAfterUnit {
+                stopsAfterUnit = false
+                recorder = nil
+            }
+        }
+        guard let log = recorder, unit.effectCount > 0 || unit.isMarked else { return true }
         do throws(CommandLogError) {
             if log.pendingBytes > 0, log.pendingBytes + unit.bytes.count > longestFrame {
                 do throws(CommandLogError) {
@@ -184,6 +232,7 @@ final class EffectStream {
                 if unit.needsMarks { try log.append("*1\r\n$5\r\nMULTI\r\n") }
                 try log.append(bytes.dropFirst(unit.start))
                 if unit.needsMarks { try log.append("*1\r\n$4\r\nEXEC\r\n") }
+                selected = database
             }
         } catch {
             fail(error)

@@ -67,7 +67,7 @@ extension Server {
 
     /// The place behind everything that the log holds.
     var position: LogPosition {
-        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.database)
+        LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.selected)
     }
 
     /// Writes what is pending into the log, commits, and has the commit made durable unless another is under way.
@@ -116,7 +116,7 @@ extension Server {
     func commitUnderPressure() throws(KeyspaceError) {
         if effects.isInUnit, effects.unitHasEffects {
             // What is replayed had room when it was first done.
-            guard keyspace.transactionHasRoom || isLoading else { throw .transactionTooLarge }
+            guard keyspace.transactionHasRoom || isLoading || isReplica else { throw .transactionTooLarge }
             return
         }
         let position = LogPosition(
@@ -205,7 +205,7 @@ extension Server {
     /// Gives up the log before `offset`, but for the backlog and what is to be kept.
     private func trimLog(before offset: UInt64) {
         let kept = UInt64(max(0, config.backlogSize) + max(0, config.logRetentionSize))
-        if offset > kept { effects.log?.trim(before: offset - kept) }
+        if offset > kept { effects.log?.trim(before: min(offset - kept, offsetNeededByReplicas)) }
     }
 
     /// Makes a checkpoint and waits for it: SAVE and the end of the server; false also within a unit of effects.

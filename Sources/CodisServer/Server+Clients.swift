@@ -27,7 +27,7 @@ extension Server {
             isUnixSocket: isUnixSocket
         )
         nextSessionIdentifier += 1
-        session.isHeld = pausedUntilMilliseconds > clock.milliseconds
+        if pausedUntilMilliseconds > clock.milliseconds { session.holds.insert(.paused) }
         sessions[session.identifier] = session
         log.verbose("Accepted \(session.address)")
         return session
@@ -36,6 +36,9 @@ extension Server {
     /// Hears that a client's connection is gone.
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
+        if let feed = session.replica { replicaLost(feed) }
+        unwatchAll(session)
+        unsubscribeAll(session)
         if session.isMonitor {
             monitors.removeAll { $0 === session }
             configurationChanged()
@@ -51,7 +54,7 @@ extension Server {
 
     /// Closes a client when what waits for it exceeds the limits of its class.
     func checkOutputLimits(_ session: Session) {
-        let limit = config.outputBufferLimits.normal
+        let limit = outputLimit(of: session)
         guard limit.hardBytes > 0 || limit.softBytes > 0, session.isOpen else { return }
         let waiting = session.waitingOutputBytes
         if limit.hardBytes > 0, waiting >= limit.hardBytes { return closeForOutput(session) }
@@ -63,6 +66,15 @@ extension Server {
             session.overSoftLimitSinceMilliseconds = clock.milliseconds
         } else if clock.milliseconds - session.overSoftLimitSinceMilliseconds > Int64(limit.softSeconds) * 1000 {
             closeForOutput(session)
+        }
+    }
+
+    /// The limit of the client's class.
+    func outputLimit(of session: Session) -> OutputBufferLimits.Limit {
+        switch session.type {
+        case .normal: config.outputBufferLimits.normal
+        case .replica: config.outputBufferLimits.replica
+        case .pubsub: config.outputBufferLimits.pubsub
         }
     }
 
@@ -78,8 +90,12 @@ extension Server {
     func description(of session: Session) -> String {
         let now = clock.milliseconds
         var flags = ""
+        if session.replica != nil, !session.isMonitor { flags += "S" }
+        if session.isMaster { flags += "M" }
         if session.isMonitor { flags += "O" }
-        if session.isHeld { flags += "b" }
+        if session.modes.contains(.transaction) { flags += "x" }
+        if session.holds.contains(.blocked) { flags += "b" }
+        if session.transaction.isTouched { flags += "d" }
         if session.closesAfterReply { flags += "c" }
         if session.isUnixSocket { flags += "U" }
         if flags.isEmpty { flags = "N" }
@@ -87,10 +103,13 @@ extension Server {
         let waiting = session.waitingOutputBytes
         let events = waiting > 0 || inProgress > 0 ? "rw" : "r"
         let name = String(decoding: session.name, as: UTF8.self)
+        let queued = session.modes.contains(.transaction) ? session.transaction.queue.count : -1
         return "id=\(session.identifier) addr=\(session.address) fd=\(session.fileDescriptor) name=\(name)"
             + " age=\((now - session.createdAtMilliseconds) / 1000)"
             + " idle=\((now - session.lastInteractionMilliseconds) / 1000) flags=\(flags)"
-            + " db=\(session.database) sub=0 psub=0 multi=-1 qbuf=\(session.unreadBytes) qbuf-free=32768"
+            + " db=\(session.database) sub=\(session.subscriptions.channels.count)"
+            + " psub=\(session.subscriptions.patterns.count) multi=\(queued)"
+            + " qbuf=\(session.unreadBytes) qbuf-free=32768"
             + " obl=\(min(inProgress, 16384)) oll=\(waiting > 0 ? (waiting + 16383) / 16384 : 0) omem=\(waiting)"
             + " events=\(events) cmd=\(session.lastCommand?.name ?? "NULL")"
     }
@@ -102,7 +121,8 @@ extension Server {
         guard config.timeoutSeconds > 0 else { return }
         let limit = Int64(config.timeoutSeconds) * 1000
         for session in Array(sessions.values)
-        where !session.isMonitor && !session.isHeld
+        where !session.isMonitor && !session.holds.contains(.blocked) && !session.modes.contains(.subscribed)
+            && session.replica == nil && !session.isMaster
             && clock.milliseconds - session.lastInteractionMilliseconds > limit
         {
             log.verbose("Closing idle client")
@@ -113,12 +133,14 @@ extension Server {
     /// Holds the commands of all clients, for CLIENT PAUSE.
     func pauseClients(milliseconds: Int64) {
         pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds + milliseconds)
-        for session in sessions.values { session.isHeld = true }
+        for session in sessions.values where session.replica == nil && !session.isMaster {
+            session.holds.insert(.paused)
+        }
         loop.scheduleTask(in: .milliseconds(milliseconds)) { [unowned self] in
             clock.readAll()
             guard clock.milliseconds >= pausedUntilMilliseconds, pausedUntilMilliseconds != 0 else { return }
             pausedUntilMilliseconds = 0
-            for session in Array(sessions.values) where session.isHeld { session.resume() }
+            for session in Array(sessions.values) where session.holds.contains(.paused) { session.resume(.paused) }
         }
     }
 }

@@ -57,6 +57,7 @@ extension Server {
         if second != cron.lastSecond {
             cron.lastSecond = second
             closeIdleClients()
+            runReplicationCron()
         }
         checkWaitingOutput()
         if effects.pendingBytes > 0 { needsTickEnd() }
@@ -64,8 +65,6 @@ extension Server {
 
     /// A soft limit can be overstepped by waiting alone.
     private func checkWaitingOutput() {
-        let limit = config.outputBufferLimits.normal
-        guard limit.hardBytes > 0 || limit.softBytes > 0 else { return }
         for session in sessions.values where !session.isFlushed { checkOutputLimits(session) }
     }
 

@@ -20,6 +20,8 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// There is a master, or a number of replicas is asked for.
+    static let replication = AdmissionGates(rawValue: 1 << 5)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -35,12 +37,12 @@ extension Server {
         guard command.arity.accepts(call.arguments.count) else {
             return refuse(call, "ERR wrong number of arguments for '\(command.name)' command")
         }
-        if !gates.isEmpty {
+        if !gates.isEmpty || !call.session.modes.isEmpty {
             guard pass(command, call) else { return }
         }
         if command.flags.contains(.write) {
             guard haveRoom(for: command, call) else { return refuse(call, .outOfSpace) }
-            commandStart = (effects.offset, effects.database)
+            commandStart = (effects.offset, effects.selected)
         }
         run(command, call)
     }
@@ -90,12 +92,16 @@ extension Server {
 
     // MARK: Admission
 
-    private func refuse(_ call: CommandCall, _ text: String) {
+    /// Replies why a command does not run; a transaction that it was meant for will not run either, with few
+    /// exceptions.
+    private func refuse(_ call: CommandCall, _ text: String, abortsTransaction: Bool = true) {
         call.reply.writeReplyError(text)
+        if abortsTransaction { call.session.abortTransaction() }
     }
 
     private func refuse(_ call: CommandCall, _ error: CommandError) {
         call.reply.writeReplyError(error.line)
+        call.session.abortTransaction()
     }
 
     private func refuseUnknown(_ call: CommandCall) {
@@ -106,13 +112,14 @@ extension Server {
             return
         }
         call.reply.writeReplyError(Array("ERR unknown command '".utf8) + Array(call.arguments[0]) + [0x27])
+        call.session.abortTransaction()
     }
 
     /// Whether the disk has room for what the command may write.
     ///
     /// Commands that cannot make the data grow may use what is kept back for them.
     @inline(__always)
-    private func haveRoom(for command: Command, _ call: CommandCall) -> Bool {
+    func haveRoom(for command: Command, _ call: CommandCall) -> Bool {
         let bytes = call.request.isEmpty ? call.arguments.byteCount : call.request.count
         if command.flags.contains(.denyOutOfMemory) {
             return keyspace.ensureRoom(bytes: bytes) && effects.ensureRoom(bytes: bytes + Server.logReserve)
@@ -138,15 +145,23 @@ extension Server {
             refuse(call, writeRefusal)
             return false
         }
+        if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
+            refuse(call, refusal, abortsTransaction: !refusal.hasPrefix("READONLY"))
+            return false
+        }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {
             // The log knows the command by its own name only.
             call.request = ByteView()
+        }
+        if !session.modes.isEmpty {
+            guard passModes(command, call) else { return false }
         }
         if gates.contains(.monitored), command.flags.isDisjoint(with: [.admin, .skipMonitor]) { showToMonitors(call) }
         return true
     }
 
-    private func showToMonitors(_ call: CommandCall) {
+    /// Shows the command to the clients that monitor.
+    func showToMonitors(_ call: CommandCall) {
         let microseconds = clock.microseconds
         let fraction = String(microseconds % 1_000_000)
         var line = Array("+\(microseconds / 1_000_000).".utf8)
@@ -171,7 +186,8 @@ extension Server {
     // MARK: Slow commands
 
     private func noteSlow(_ command: Command, _ call: CommandCall, _ nanoseconds: Int64) {
-        guard !isLoading else { return }
+        // The commands of a transaction count, not EXEC as well.
+        guard !isLoading, command.name != "exec" else { return }
         let threshold = config.slowLogSlowerThanMicroseconds
         if threshold >= 0, nanoseconds / 1000 >= Int64(threshold) {
             slowLog.note(

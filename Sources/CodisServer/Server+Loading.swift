@@ -39,6 +39,7 @@ extension Server {
             )
         }
         effects.begin(commandLog, database: replay.database)
+        openReplication(commandLog)
         checkpoints.lastOffset = start.offset
         checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
         isLoading = false
@@ -53,6 +54,49 @@ extension Server {
         if let begun = checkpoints.running { checkpoints.lastOffset = begun.position.offset }
         advanceCheckpoint()
         if start.identity.isEmpty { requestCheckpoint() }
+        // A replica that got its snapshot just before the end of this server does not know what was selected.
+        effects.selectAnew()
+        if let master = config.master { follow(master) }
+    }
+}
+
+extension LogReplay {
+    /// Does a command that may be of a later version of Redis; false if it is one of 2.8, to be done as it is.
+    private func translate(_ isKnown: Bool, at offset: UInt64) throws -> Bool {
+        let arguments = call.arguments.copy()
+        switch MasterDialect({ [unowned self] in reply(to: $0) }).perform(arguments) {
+        case .plain where isKnown, .unknown where isKnown: return false
+        case .done: break
+        case .plain, .unknown:
+            let name = String(decoding: arguments[0], as: UTF8.self)
+            guard server.replication.unknownCommands.count < 1000,
+                server.replication.unknownCommands.insert(name.lowercased()).inserted
+            else { break }
+            server.log.warning("The stream has a command that this server has not, left out: '\(name)' at \(offset)")
+        }
+        if isInUnit { server.effects.noteUnitEffect() }
+        if let failure = server.keyspace.failure { throw failure }
+        return true
+    }
+
+    /// Does a command that does not stand in the log as such.
+    private func reply(to arguments: [[UInt8]]) -> [UInt8] {
+        var request: [UInt8] = []
+        request.appendRequest(arguments)
+        return ByteView.with(request) { request in
+            var decoder = RESPRequestDecoder()
+            guard case .request? = try? decoder.decode(request) else { return [] }
+            call.begin(session)
+            call.arguments.take(decoder, in: request)
+            call.request = ByteView()
+            guard let command = commands.find(call.arguments[0]), command.arity.accepts(arguments.count) else {
+                return []
+            }
+            server.run(command, call)
+            let reply = call.reply.readBytes(length: call.reply.readableBytes) ?? []
+            call.reply.clear()
+            return reply
+        }
     }
 }
 
@@ -64,6 +108,7 @@ struct LogReplayError: Error, CustomStringConvertible {
 /// Does again what stands in the log, as a session without a client.
 final class LogReplay {
     private let server: Server
+    /// Who does it: nobody, or the master whose stream it is.
     private let session: Session
     private let call: CommandCall
     private var decoder = RESPRequestDecoder()
@@ -78,9 +123,10 @@ final class LogReplay {
     /// The database that is selected, -1 if the log says nothing of it.
     private(set) var database: Int
 
-    init(_ server: Server, from position: LogPosition) {
+    init(_ server: Server, from position: LogPosition, session: Session? = nil) {
         self.server = server
-        session = Session(server, identifier: 0, context: nil, address: "")
+        let session = session ?? Session(server, identifier: 0, context: nil, address: "")
+        self.session = session
         call = CommandCall(effects: server.effects)
         database = position.database
         session.database = max(0, position.database)
@@ -125,9 +171,11 @@ final class LogReplay {
             return server.endUnit()
         }
         if !isInUnit { server.commandStart = (offset, database) }
-        guard let command = commands.find(name), command.arity.accepts(call.arguments.count) else {
-            throw LogReplayError(description: "the log holds an unknown command at offset \(offset)")
-        }
+        let found = commands.find(name)
+        let isKnown = found?.arity.accepts(call.arguments.count) ?? false
+        if !isKnown || MasterDialect.mayBeLater(call.arguments), try translate(isKnown, at: offset) { return }
+        guard let command = found else { return }
+        if server.gates.contains(.monitored) { server.showToMonitors(call) }
         server.run(command, call)
         // An error of a command at replay was one when it was first run, too, and changed nothing.
         call.reply.clear()

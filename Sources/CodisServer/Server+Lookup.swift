@@ -49,6 +49,9 @@ extension Server {
     /// Deletes a key whose time is over, and lets the log and everybody know.
     func expire(_ key: ByteView, in database: Int) {
         do throws(KeyspaceError) {
+            // That its time is over is no change of a key that is watched.
+            watches.isSuspended = true
+            defer { watches.isSuspended = false }
             _ = try keyspace.remove(key, in: database)
         } catch {
             // The end of the tick sees that the keyspace has failed; for the client the key is gone.
@@ -56,11 +59,13 @@ extension Server {
         }
         statistics.expiredKeys += 1
         effects.append("DEL", key, database: database)
+        if !notifiedEvents.isEmpty { publishEvent(.expired, "expired", key, in: database) }
         needsTickEnd()
     }
 
-    /// Tells who listens that `event` happened to `key`; nobody does yet.
+    /// Tells who listens that `event` happened to `key`.
     @inline(__always)
     func notify(_ kind: KeyspaceEvents, _ event: StaticString, _ key: ByteView, _ call: CommandCall) {
+        if !notifiedEvents.isEmpty { publishEvent(kind, event, key, in: call.database) }
     }
 }

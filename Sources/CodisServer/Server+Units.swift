@@ -13,7 +13,7 @@ internal import Keyspace
 extension Server {
     /// Begins a unit of effects; units within units are one.
     func beginUnit() {
-        if !effects.isInUnit { beginUnit(at: (effects.offset, effects.database)) } else { effects.beginUnit() }
+        if !effects.isInUnit { beginUnit(at: (effects.offset, effects.selected)) } else { effects.beginUnit() }
     }
 
     /// Begins an outermost unit, which stands at `start` in the log.

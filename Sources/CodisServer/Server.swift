@@ -17,7 +17,8 @@ final class Server: @unchecked Sendable {
     var log: ServerLog
     let commands: CommandTable
     let commandStatistics: CommandStatistics
-    let keyspace: Keyspace
+    /// The data; another object after a full resync.
+    var keyspace: Keyspace
     let effects = EffectStream()
 
     /// The call that all commands of clients share.
@@ -39,6 +40,14 @@ final class Server: @unchecked Sendable {
     var pausedUntilMilliseconds: Int64 = 0
     /// What listens.
     var listeners: [any Channel] = []
+    /// The keys that clients watch: see Server+Transactions.swift.
+    var watches = WatchedKeys()
+    /// Who has subscribed to what: see PubSub.swift.
+    var pubSub = PubSub()
+    /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
+    var notifiedEvents: KeyspaceEvents = []
+    /// Whether PUBLISH enters the log: while there is a replica, or one may come back for what it has missed.
+    var recordsMessages = false
 
     // Execution: see Server+Execution.swift.
     /// Whether a command of a client runs.
@@ -50,6 +59,8 @@ final class Server: @unchecked Sendable {
     var writeRefusal: String?
     /// Whether the log is being replayed.
     var isLoading = true
+    /// Whether there is a master that this server follows.
+    var isReplica = false
     /// Where in the log the command that runs begins, and the database that is selected there.
     var commandStart: (offset: UInt64, database: Int) = (0, -1)
 
@@ -59,6 +70,9 @@ final class Server: @unchecked Sendable {
     var tickEndTask: @Sendable () -> Void = {}
     /// Sessions whose replies wait until the log can be written again.
     var waitingForLog: [Session] = []
+
+    // Replication: see Replication/Server+Replication.swift.
+    var replication = ReplicationState()
 
     // Background work: see Server+Checkpoints.swift and Server+Cron.swift.
     var checkpoints = CheckpointState()
@@ -81,16 +95,25 @@ final class Server: @unchecked Sendable {
         checkpoints.lastSaveSeconds = startedAtMilliseconds / 1000
         tickEndTask = { [unowned self] in self.tickEnd() }
         backgroundThread.start()
-        keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
+        prepareKeyspace()
         configurationChanged()
     }
+
+    /// Has the keyspace commit through this server when it must.
+    func prepareKeyspace() {
+        keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
+    }
+
+    /// The directory of the data, whatever CONFIG SET says since the start.
+    var dataDirectory: String { effects.log.map { String($0.directory.dropLast("/log".count)) } ?? config.directory }
 
     /// How many databases there are.
     var databaseCount: Int { config.databases }
 
-    /// Whether keys expire by themselves: not while the log is replayed, where each expiry stands as a DEL.
+    /// Whether keys expire by themselves: not while the log is replayed, where each expiry stands as a DEL, and not on
+    /// a replica, whose master sends one.
     @inline(__always)
-    var expiresKeys: Bool { !isLoading }
+    var expiresKeys: Bool { !isLoading && !isReplica }
 
     /// Whether small integers count as shared: not when maxmemory has a policy that must know when each was used.
     var sharesIntegers: Bool {
@@ -107,6 +130,8 @@ final class Server: @unchecked Sendable {
         gates.set(.memory, config.maximumMemory > 0)
         gates.set(.writesRefused, writeRefusal != nil)
         gates.set(.monitored, !monitors.isEmpty)
+        gates.set(.replication, isReplica || needsReplicasToWrite)
+        if needsReplicasToWrite { countGoodReplicas() }
         var slow = Int64.max
         if config.slowLogSlowerThanMicroseconds >= 0 {
             slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedReportingOverflow(by: 1000).partialValue
@@ -117,6 +142,7 @@ final class Server: @unchecked Sendable {
         slowNanoseconds = max(0, slow)
         slowLog.trim(to: max(0, config.slowLogMaximumLength))
         log.level = config.logLevel
+        notifiedEvents = config.keyspaceEvents
     }
 
     /// Refuses writes from now on, with `reason` behind `MISCONF `.

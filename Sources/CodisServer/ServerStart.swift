@@ -152,12 +152,11 @@ final class ServerStart: @unchecked Sendable {
 
     private func openServer(_ loop: any EventLoop) -> Server {
         let directory = config.directory
-        var options = KeyspaceOptions()
-        options.databases = config.databases
-        options.mapSizeBytes = config.keyspaceMapSize
-        options.dirtyPages = min(max(config.checkpointDirtyPages, 1024), 65_536)
+        let options = KeyspaceOptions(config)
         let clock = Clock()
         do {
+            try ResyncDirectory.finish(in: directory)
+            ResyncDirectory.clean(in: directory)
             let keyspace = try Keyspace(directory: ServerDirectory.keyspace(in: directory), options: options)
             let server = Server(config: config, log: log, loop: loop, keyspace: keyspace, commands: commands)
             server.shutdown.pidFile = writtenPidFile
@@ -237,6 +236,16 @@ final class ServerStart: @unchecked Sendable {
             )
         }
         log.warning("Server started, Redis version \(CodisServerProgram.version)")
+    }
+}
+
+extension KeyspaceOptions {
+    /// The options that the configuration asks for.
+    init(_ config: ServerConfig) {
+        self.init()
+        databases = config.databases
+        mapSizeBytes = config.keyspaceMapSize
+        dirtyPages = min(max(config.checkpointDirtyPages, 1024), 65_536)
     }
 }
 

@@ -5,6 +5,33 @@ internal import Bytes
 internal import NIOCore
 internal import RESP
 
+/// Why the commands of a client wait.
+struct SessionHolds: OptionSet {
+    let rawValue: UInt8
+
+    /// CLIENT PAUSE.
+    static let paused = SessionHolds(rawValue: 1 << 0)
+    /// A command that waits for data.
+    static let blocked = SessionHolds(rawValue: 1 << 1)
+}
+
+/// What a client is, for CLIENT KILL TYPE and the limits on output.
+enum SessionType: String, CaseIterable {
+    case normal
+    case replica = "slave"
+    case pubsub
+}
+
+/// What keeps the commands of a client from simply running; none of it for most clients.
+struct SessionModes: OptionSet {
+    let rawValue: UInt8
+
+    /// Commands are queued for EXEC.
+    static let transaction = SessionModes(rawValue: 1 << 0)
+    /// The client has subscribed to something.
+    static let subscribed = SessionModes(rawValue: 1 << 1)
+}
+
 /// A client as the server knows it: its connection, what it has sent and not been answered yet, and its state.
 ///
 /// A session without a connection is virtual: it stands for the log while that is replayed. Like all of the server it
@@ -36,10 +63,24 @@ final class Session: @unchecked Sendable {
     var database = 0
     var isAuthenticated: Bool
     var isMonitor = false
+    /// The connection is the way to the master, which answers nothing.
+    var isMaster = false
+    /// What the client said of itself as a replica.
+    var replicaAnnouncement = ReplicaAnnouncement()
+    /// It asked for the stream, and is about to become a replica.
+    var isAttaching = false
+    /// What the client is fed as a replica.
+    var replica: ReplicaFeed?
     /// Nothing further is read; the connection is closed when the last reply has gone.
     var closesAfterReply = false
-    /// Commands wait: CLIENT PAUSE, and what blocks.
-    var isHeld = false
+    /// Why further commands wait.
+    var holds: SessionHolds = []
+    /// What keeps commands from simply running.
+    var modes: SessionModes = []
+    /// What was queued since MULTI, and which keys are watched.
+    var transaction = SessionTransaction()
+    /// What the client has subscribed to.
+    var subscriptions = SessionSubscriptions()
     /// The replies of this tick may only go when the log was written.
     var hasWritten = false
     /// The session is among those that the end of the tick answers.
@@ -76,8 +117,15 @@ final class Session: @unchecked Sendable {
     }
 
     var server: Server { unsafe serverReference }
+    /// Whether further commands wait.
+    var isHeld: Bool { !holds.isEmpty }
     var isVirtual: Bool { address.isEmpty }
     var isOpen: Bool { context != nil }
+    /// What the client is; those that monitor are normal.
+    var type: SessionType {
+        if replica != nil { return .replica }
+        return modes.contains(.subscribed) ? .pubsub : .normal
+    }
     var unreadBytes: Int { rest.readableBytes }
 
     /// Bytes that wait in the connection for the client to read.
@@ -107,10 +155,10 @@ final class Session: @unchecked Sendable {
         if output.readableBytes > 0 || closesAfterReply { server.touch(self) }
     }
 
-    /// Goes on with what was held.
-    func resume() {
-        isHeld = false
-        guard !closesAfterReply, context != nil else { return }
+    /// Goes on with what was held for this reason, unless there is another.
+    func resume(_ reason: SessionHolds) {
+        holds.remove(reason)
+        guard !isHeld, !closesAfterReply, context != nil else { return }
         server.clock.readAll()
         processRest()
         if output.readableBytes > 0 || closesAfterReply { server.touch(self) }
@@ -198,7 +246,7 @@ final class Session: @unchecked Sendable {
 
     /// Adds to the replies outside of a command of this session.
     func reply(_ body: (inout ByteBuffer) -> Void) {
-        guard context != nil, !closesAfterReply else { return }
+        guard !isVirtual, !closesAfterReply else { return }
         if server.call.session === self, server.isExecuting {
             body(&server.call.reply)
         } else {
@@ -210,6 +258,16 @@ final class Session: @unchecked Sendable {
     /// Whether the connection has taken all replies that it was handed, or nearly all.
     @inline(__always)
     var isFlushed: Bool { context?.channel.isWritable ?? true }
+
+    /// Whether more may be handed to the connection now.
+    var canTakeMore: Bool { context?.channel.isWritable ?? false }
+
+    /// Hands `buffer` to the connection at once.
+    func send(_ buffer: ByteBuffer) {
+        guard let context else { return }
+        server.statistics.networkOutputBytes += buffer.readableBytes
+        context.writeAndFlush(NIOAny(buffer), promise: nil)
+    }
 
     /// Hands the replies to the connection; the end of the tick calls it.
     func flush() {

@@ -13,11 +13,19 @@ public struct CommandLogOptions: Sendable {
     /// The identity that the log must have, where the caller remembers it; then the log must exist.
     public var expectedIdentity: LogIdentity?
 
+    /// The identity that a new log gets; nil draws one.
+    public var newIdentity: LogIdentity?
+
     /// The defaults: segments of 64 MiB, any identity.
-    public init(segmentBytes: Int = 64 << 20, expectedIdentity: LogIdentity? = nil) {
+    public init(
+        segmentBytes: Int = 64 << 20,
+        expectedIdentity: LogIdentity? = nil,
+        newIdentity: LogIdentity? = nil
+    ) {
         precondition(segmentBytes >= 4096, "a segment has at least 4,096 bytes")
         self.segmentBytes = segmentBytes
         self.expectedIdentity = expectedIdentity
+        self.newIdentity = newIdentity
     }
 }
 
@@ -52,6 +60,10 @@ public final class CommandLog {
     private let worker: LogWorker
     private var pending = PendingFrame()
     private var isClosed = false
+
+    /// Gets the payload of each frame as soon as it was written, in pieces that are lent for the call: what replicas
+    /// receive.
+    public var frameListener: ((ByteView) -> Void)?
 
     /// The segment being written, and where its next frame begins.
     private var current: SegmentFile
@@ -100,7 +112,7 @@ public final class CommandLog {
             throw CommandLogError.missingSegment(offset: offset)
         }
         try FileDescriptor.remove(preparedPath)
-        let identity = LogIdentity()
+        let identity = options.newIdentity ?? LogIdentity()
         let header = SegmentHeader(
             identity: identity,
             firstOffset: offset,
@@ -225,6 +237,7 @@ public final class CommandLog {
         }
         position += frameBytes
         endOffset += UInt64(pending.count)
+        if let frameListener { pending.forEachPayloadPiece(frameListener) }
         pending.discard(to: 0)
     }
 

@@ -97,6 +97,16 @@ struct PendingFrame: ~Copyable {
         unsafe chunks.map { unsafe iovec(iov_base: $0.start, iov_len: $0.used) }
     }
 
+    /// Lends the payload to `body`, a chunk at a time.
+    func forEachPayloadPiece(_ body: (ByteView) -> Void) {
+        for index in chunks.indices {
+            let skipped = index == 0 ? FrameHeader.byteCount : 0
+            let count = chunks[index].used - skipped
+            // The chunk is not changed while it is lent.
+            if count > 0 { body(unsafe ByteView(start: chunks[index].start + skipped, count: count)) }
+        }
+    }
+
     private mutating func room(for bytes: Int) -> UnsafeMutableRawPointer {
         let last = chunks.count - 1
         if chunks[last].capacity - chunks[last].used < bytes { return unsafe roomInNewChunk(for: bytes) }

@@ -127,6 +127,7 @@ extension Keyspace {
     /// space, and the rows of the old one are deleted in the background.
     public func removeAll(in database: Int) throws(KeyspaceError) {
         guard counts[database].total.keys > 0 else { return }
+        if let onRemoveAll { onRemoveAll(database) }
         try change { () throws(LMDBError) in
             let space = state.spaces[database]
             let total = counts[database].total

@@ -83,6 +83,8 @@ public final class Keyspace {
 
     /// Called after each change of a key with its database and the keyed hash of its bytes, while somebody asks.
     public var onKeyChange: ((_ database: Int, _ keyHash: UInt64) -> Void)?
+    /// Called before all keys of a database go at once, while somebody asks; it may look keys up.
+    public var onRemoveAll: ((_ database: Int) -> Void)?
 
     /// Why the engine cannot go on, once it cannot.
     public var failure: KeyspaceError? { reader.failure }

@@ -65,6 +65,13 @@ public final class RDBWriter {
     /// The number of bytes written so far, those included that were not handed on yet.
     public var bytesWritten: UInt64 { output.bytesWritten }
 
+    /// Writes a fact about the file, which Redis 2.8 does not understand: 3.2 and later do, in a file of any version.
+    public func writeAuxiliaryField(_ name: ByteView, value: ByteView) throws(RDBError) {
+        output.append(RDBFormat.Opcode.auxiliaryField.rawValue)
+        try output.append(string: name)
+        try output.append(string: value)
+    }
+
     /// Says that the keys which follow are in database `index`; databases without keys are not mentioned.
     public func selectDatabase(_ index: Int) throws(RDBError) {
         output.append(RDBFormat.Opcode.selectDatabase.rawValue)

@@ -36,6 +36,7 @@ final class CommandHarness {
         )
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
         server.isTickEndScheduled = true
+        server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)
         if !effects.isEmpty {
@@ -71,12 +72,23 @@ final class CommandHarness {
     /// Runs a command of these arguments.
     @discardableResult
     func run(_ arguments: [[UInt8]]) -> TestReply {
-        var request: [UInt8] = []
-        request.appendRequest(arguments)
-        return send(request)
+        TestReply(only: replies(to: arguments, from: session))
     }
 
-    private func send(_ request: [UInt8]) -> TestReply {
+    /// A further client of the server.
+    func client() -> HarnessClient {
+        nextIdentifier += 1
+        let session = Session(server, identifier: nextIdentifier, context: nil, address: "test:\(nextIdentifier)")
+        server.sessions[nextIdentifier] = session
+        return HarnessClient(self, session)
+    }
+
+    private var nextIdentifier = 1
+
+    /// What the server replies to a command of `session`, which may be nothing yet, or several replies.
+    fileprivate func replies(to arguments: [[UInt8]], from session: Session) -> [TestReply] {
+        var request: [UInt8] = []
+        request.appendRequest(arguments)
         server.clock = Clock(milliseconds: now)
         let call = server.call
         ByteView.with(request) { request in
@@ -89,16 +101,29 @@ final class CommandHarness {
         }
         let bytes = call.reply.readBytes(length: call.reply.readableBytes) ?? []
         call.reply.clear()
-        var decoder = RESPReplyDecoder()
-        do {
-            let outcome = try ByteView.with(bytes) { view throws(RESPError) in try decoder.decode(view) }
-            guard case .reply(let reply, let consumed) = outcome, consumed == bytes.count else {
-                return .error("not one whole reply: \(printable(bytes))")
+        return CommandHarness.decode(bytes)
+    }
+
+    /// The replies in `bytes`.
+    fileprivate static func decode(_ bytes: [UInt8]) -> [TestReply] {
+        var replies: [TestReply] = []
+        var offset = 0
+        while offset < bytes.count {
+            var decoder = RESPReplyDecoder()
+            do {
+                let outcome = try ByteView.with(bytes) { view throws(RESPError) in
+                    try decoder.decode(view.dropFirst(offset))
+                }
+                guard case .reply(let reply, let consumed) = outcome else {
+                    return replies + [.error("not a whole reply: \(printable(Array(bytes[offset...])))")]
+                }
+                replies.append(TestReply(reply))
+                offset += consumed
+            } catch {
+                return replies + [.error("no reply: \(error)")]
             }
-            return TestReply(reply)
-        } catch {
-            return .error("no reply: \(error)")
         }
+        return replies
     }
 
     // MARK: Effects
@@ -167,7 +192,42 @@ final class CommandHarness {
     }
 }
 
+/// One of several clients of a `CommandHarness`.
+final class HarnessClient {
+    private let harness: CommandHarness
+    let session: Session
+
+    fileprivate init(_ harness: CommandHarness, _ session: Session) {
+        self.harness = harness
+        self.session = session
+    }
+
+    /// Runs the words of `line`, which are answered with one reply.
+    @discardableResult
+    func callAsFunction(_ line: String) -> TestReply { TestReply(only: replies(line)) }
+
+    /// Runs the words of `line`, to which there may be several replies, or none yet.
+    @discardableResult
+    func replies(_ line: String) -> [TestReply] {
+        harness.replies(to: line.split(separator: " ").map { Array($0.utf8) }, from: session)
+    }
+
+    /// What the server has sent beside the replies since this was last asked.
+    var pushed: [TestReply] {
+        let bytes = session.output.readBytes(length: session.output.readableBytes) ?? []
+        return CommandHarness.decode(bytes)
+    }
+
+    /// Ends the connection.
+    func disconnect() { harness.server.disconnected(session) }
+}
+
 extension TestReply {
+    /// The reply, where just one is expected.
+    init(only replies: [TestReply]) {
+        self = replies.count == 1 ? replies[0] : .error("\(replies.count) replies: \(replies)")
+    }
+
     /// The reply that the decoder of the server's own protocol found.
     init(_ reply: RESPReply) {
         switch reply {

@@ -57,8 +57,7 @@ enum ClientCommand {
         var address: String?
         var identifier: Int64?
         var skipsSelf = true
-        /// Whether a type is asked for that no client has, as long as there are only normal ones.
-        var isNobody = false
+        var type: SessionType?
     }
 
     private static func kill(_ server: Server, _ call: CommandCall) throws(CommandError) {
@@ -74,7 +73,8 @@ enum ClientCommand {
         for session in server.sessions.values {
             if let address = filter.address, session.address != address { continue }
             if let identifier = filter.identifier, Int64(session.identifier) != identifier { continue }
-            if filter.isNobody || (filter.skipsSelf && session === call.session) { continue }
+            if let type = filter.type, session.type != type { continue }
+            if filter.skipsSelf, session === call.session { continue }
             killed += 1
             if session === call.session {
                 // The reply first.
@@ -104,11 +104,10 @@ enum ClientCommand {
             } else if option.equalsIgnoringCase("addr") {
                 filter.address = String(value)
             } else if option.equalsIgnoringCase("type") {
-                if value.equalsIgnoringCase("slave") || value.equalsIgnoringCase("pubsub") {
-                    filter.isNobody = true
-                } else if !value.equalsIgnoringCase("normal") {
+                guard let type = SessionType.allCases.first(where: { value.equalsIgnoringCase($0.rawValue) }) else {
                     throw .bytes(Array("ERR Unknown client type '".utf8) + Array(value) + [0x27])
                 }
+                filter.type = type
             } else if option.equalsIgnoringCase("skipme") {
                 if value.equalsIgnoringCase("yes") {
                     filter.skipsSelf = true

@@ -25,6 +25,8 @@ enum CommandError: Error, Equatable {
     case indexOutOfRange
     /// The disk is full.
     case outOfSpace
+    /// A command was refused when it was queued.
+    case executionAborted
     /// The transaction or script has changed as much as can be changed at once.
     case unitTooLarge
     /// The engine cannot go on.
@@ -56,6 +58,7 @@ enum CommandError: Error, Equatable {
                 ("MISCONF No space left on the disk for new data. Reads and deletes are served; "
                     + "free some space and writes work again by themselves.").utf8
             )
+        case .executionAborted: Array("EXECABORT Transaction discarded because of previous errors.".utf8)
         case .unitTooLarge:
             Array(
                 ("ERR The transaction or script has changed too much to be written as one: this command was not done. "

@@ -22,7 +22,15 @@ enum ConnectionCommands {
     ]
 
     /// `PING [text]`.
+    ///
+    /// A client that has subscriptions gets the form of a message.
     static func ping(_ server: Server, _ call: CommandCall) throws(CommandError) {
+        if call.session.modes.contains(.subscribed), call.arguments.count <= 2 {
+            call.reply.writeReplyArrayHeader(2)
+            call.reply.writeReplyBulk(ByteView("pong"))
+            call.reply.writeReplyBulk(call.arguments.count == 2 ? call.arguments[1] : ByteView())
+            return
+        }
         switch call.arguments.count {
         case 1: call.reply.writeReplyPong()
         case 2: call.reply.writeReplyBulk(call.arguments[1])

@@ -125,7 +125,7 @@ enum DebugCommand {
             }
             if server.keyspace.commitIsDue {
                 server.writeFrameInTick()
-                server.commandStart = (server.effects.offset, server.effects.database)
+                server.commandStart = (server.effects.offset, server.effects.selected)
                 try server.change { () throws(KeyspaceError) in try server.commitUnderPressure() }
             }
         }

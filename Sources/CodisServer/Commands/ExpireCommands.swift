@@ -62,6 +62,8 @@ enum ExpireCommands {
                 _ = try server.keyspace.setExpiry(key, in: call.database, atMilliseconds: max(1, when))
             }
             call.dirty += 1
+            // Also when the time stays the same.
+            server.touchWatched(key, in: call.database)
             server.notify(.generic, "expire", key, call)
             call.propagateExpiry(key, atMilliseconds: max(1, when))
         }
@@ -69,11 +71,15 @@ enum ExpireCommands {
     }
 
     /// `PERSIST key` in O(log n): 1 if the key had an expiry.
+    ///
+    /// For who watches the key it is no change, as in Redis 2.8.
     static func persist(_ server: Server, _ call: CommandCall) throws(CommandError) {
         let key = call.arguments[1]
         guard let record = server.lookupWrite(key, call), record.expireAtMilliseconds != 0 else {
             return call.reply.writeReplyZero()
         }
+        server.watches.isSuspended = true
+        defer { server.watches.isSuspended = false }
         try server.change { () throws(KeyspaceError) in
             _ = try server.keyspace.setExpiry(key, in: call.database, atMilliseconds: 0)
         }

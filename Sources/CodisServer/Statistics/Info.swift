@@ -4,6 +4,7 @@
 internal import CommandLog
 internal import Glibc
 internal import Keyspace
+internal import Replication
 internal import SlotHash
 
 /// A part of INFO, in the order in which INFO shows them.
@@ -94,7 +95,7 @@ extension Server {
 
     private func addClients(to lines: inout InfoLines) {
         let waiting = sessions.values.map(\.waitingOutputBytes).max() ?? 0
-        lines["connected_clients"] = "\(sessions.count)"
+        lines["connected_clients"] = "\(sessions.count - replication.feeds.count)"
         // In nodes of 16 kB, as CLIENT LIST counts them.
         lines["client_longest_output_list"] = "\((waiting + 16_383) / 16_384)"
         lines["client_biggest_input_buf"] = "\(sessions.values.map(\.unreadBytes).max() ?? 0)"
@@ -162,23 +163,51 @@ extension Server {
         lines["evicted_keys"] = "\(statistics.evictedKeys)"
         lines["keyspace_hits"] = "\(statistics.keyspaceHits)"
         lines["keyspace_misses"] = "\(statistics.keyspaceMisses)"
-        lines["pubsub_channels"] = "0"
-        lines["pubsub_patterns"] = "0"
+        lines["pubsub_channels"] = "\(pubSub.channels.count)"
+        lines["pubsub_patterns"] = "\(pubSub.patterns.count)"
         // Nothing is forked: the data are on the disk already.
         lines["latest_fork_usec"] = "0"
     }
 
     private func addReplication(to lines: inout InfoLines) {
-        lines["role"] = "master"
-        lines["connected_slaves"] = "0"
-        if config.minimumReplicasToWrite > 0, config.minimumReplicasMaximumLagSeconds > 0 {
-            lines["min_slaves_good_slaves"] = "0"
+        let now = monotonicMilliseconds
+        lines["role"] = isReplica ? "slave" : "master"
+        if let link = replication.link { add(link, to: &lines, at: now) }
+        lines["connected_slaves"] = "\(replication.feeds.count)"
+        if needsReplicasToWrite { lines["min_slaves_good_slaves"] = "\(replication.goodReplicas)" }
+        for (index, feed) in replication.feeds.enumerated() {
+            let status = feed.status
+            lines["slave\(index)"] =
+                "ip=\(feed.ip),port=\(feed.session.replicaAnnouncement.listeningPort),state=\(status.state.rawValue),"
+                + "offset=\(status.acknowledgedOffset),lag=\(status.lagSeconds(at: now))"
         }
-        lines["master_repl_offset"] = "0"
-        lines["repl_backlog_active"] = "0"
+        // The log is the backlog, from its first byte that is still there; without replicas nobody asks for it.
+        let isActive = replication.hadReplicas
+        let (first, end) = (effects.log?.firstOffset ?? 0, effects.endOffset)
+        lines["master_repl_offset"] = "\(end)"
+        lines["repl_backlog_active"] = isActive ? "1" : "0"
         lines["repl_backlog_size"] = "\(config.backlogSize)"
-        lines["repl_backlog_first_byte_offset"] = "0"
-        lines["repl_backlog_histlen"] = "0"
+        lines["repl_backlog_first_byte_offset"] = isActive ? "\(first + 1)" : "0"
+        lines["repl_backlog_histlen"] = isActive ? "\(end - first)" : "0"
+    }
+
+    private func add(_ link: MasterLink, to lines: inout InfoLines, at now: Int64) {
+        let silentSeconds = max(0, now - link.lastInputMilliseconds) / 1000
+        lines["master_host"] = link.address.host
+        lines["master_port"] = "\(link.address.port)"
+        lines["master_link_status"] = link.isConnected ? "up" : "down"
+        lines["master_last_io_seconds_ago"] = link.isConnected ? "\(silentSeconds)" : "-1"
+        lines["master_sync_in_progress"] = link.isSynchronizing ? "1" : "0"
+        lines["slave_repl_offset"] = "\(effects.endOffset)"
+        if link.isSynchronizing {
+            lines["master_sync_left_bytes"] = "\(link.remainingSnapshotBytes)"
+            lines["master_sync_last_io_seconds_ago"] = "\(silentSeconds)"
+        }
+        if !link.isConnected {
+            lines["master_link_down_since_seconds"] = "\(max(0, now - link.downSinceMilliseconds) / 1000)"
+        }
+        lines["slave_priority"] = "\(config.replicaPriority)"
+        lines["slave_read_only"] = config.replicaIsReadOnly ? "1" : "0"
     }
 
     private func addProcessor(to lines: inout InfoLines) {

@@ -85,5 +85,11 @@ final class CommandStatistics {
         unsafe entries[row].nanoseconds += nanoseconds
     }
 
+    /// Adds time to the last call of a command that ran others within it.
+    func add(row: Int, nanoseconds: Int64) {
+        precondition(row >= 0 && row < count, "no such row")
+        unsafe entries[row].nanoseconds += nanoseconds
+    }
+
     func reset() { unsafe entries.update(repeating: Entry(), count: count) }
 }

@@ -1,0 +1,206 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import Keyspace
+internal import RESP
+
+/// What a client has asked for since MULTI, one request behind the other as canonical multibulk.
+struct CommandQueue {
+    struct Entry {
+        unowned(unsafe) let commandReference: Command
+        /// Where its request begins.
+        let start: Int
+        /// Whether the request may enter the log as it is.
+        let isCanonical: Bool
+
+        /// The table of commands outlives all queues.
+        var command: Command { unsafe commandReference }
+    }
+
+    private(set) var bytes: [UInt8] = []
+    private(set) var entries: [Entry] = []
+
+    /// What a client may queue at most, as much as may wait unread.
+    static let longest = 1 << 30
+
+    var count: Int { entries.count }
+
+    mutating func append(_ command: Command, _ call: CommandCall) {
+        entries.append(Entry(commandReference: command, start: bytes.count, isCanonical: !call.request.isEmpty))
+        if !call.request.isEmpty {
+            unsafe bytes.append(contentsOf: call.request.rawBuffer)
+        } else {
+            bytes.appendRequestHeader(argumentCount: call.arguments.count)
+            for index in 0..<call.arguments.count { bytes.appendRequestArgument(call.arguments[index]) }
+        }
+    }
+}
+
+/// A key as the engine names it when it has changed: its database and the keyed hash of its bytes.
+struct KeyIdentity: Hashable {
+    let database: Int
+    let hash: UInt64
+}
+
+/// What a client's transaction is about; that it is between MULTI and EXEC is one of its `modes`.
+struct SessionTransaction {
+    struct WatchedKey {
+        let identity: KeyIdentity
+        let key: [UInt8]
+    }
+
+    var queue = CommandQueue()
+    /// Whether a command was refused instead of queued: EXEC will do nothing.
+    var isAborted = false
+    /// Whether a watched key was changed: EXEC will do nothing.
+    var isTouched = false
+    var watched: [WatchedKey] = []
+}
+
+/// Who watches which key.
+struct WatchedKeys {
+    var sessions: [KeyIdentity: [Session]] = [:]
+    /// Whether what happens now is no change for who watches.
+    var isSuspended = false
+}
+
+extension Session {
+    /// Has EXEC do nothing, because a command was refused instead of queued.
+    func abortTransaction() {
+        if modes.contains(.transaction) { transaction.isAborted = true }
+    }
+}
+
+/// MULTI, EXEC and WATCH (Redis 2.8: `multi.c`).
+extension Server {
+    // MARK: Queueing
+
+    /// Whether the command runs at once, though the client is in a transaction or has subscriptions; if not, it is
+    /// queued or refused.
+    func passModes(_ command: Command, _ call: CommandCall) -> Bool {
+        if call.session.modes.contains(.subscribed), !PubSubCommands.runsWhileSubscribed(command) {
+            call.reply.writeReplyError("ERR only (P)SUBSCRIBE / (P)UNSUBSCRIBE / QUIT allowed in this context")
+            return false
+        }
+        guard call.session.modes.contains(.transaction), !TransactionCommands.runsInTransaction(command) else {
+            return true
+        }
+        guard call.session.transaction.queue.bytes.count + call.arguments.byteCount <= CommandQueue.longest else {
+            call.reply.writeReplyError("ERR The transaction is too long")
+            call.session.abortTransaction()
+            return false
+        }
+        call.session.lastCommand = command
+        call.session.transaction.queue.append(command, call)
+        call.reply.writeReplyQueued()
+        return false
+    }
+
+    /// Runs what was queued, as one unit of effects, and replies with an array of the replies.
+    ///
+    /// `call` is used for each, and afterwards holds the last.
+    func runQueue(_ queue: CommandQueue, _ call: CommandCall) {
+        call.reply.writeReplyArrayHeader(queue.count)
+        beginUnit()
+        ByteView.with(queue.bytes) { bytes in
+            var decoder = RESPRequestDecoder()
+            for entry in queue.entries {
+                let unread = bytes.dropFirst(entry.start)
+                guard case .request(let length)? = try? decoder.decode(unread) else {
+                    preconditionFailure("what was queued is no request any more")
+                }
+                call.arguments.take(decoder, in: unread)
+                call.request = entry.isCanonical ? unread.prefix(length) : ByteView()
+                runQueued(entry.command, call)
+            }
+        }
+        endUnit()
+        // What stays of the last one must not point into the queue.
+        call.request = ByteView()
+        isExecuting = true
+    }
+
+    private func runQueued(_ command: Command, _ call: CommandCall) {
+        // As in the stream of Redis 2.8, where MULTI comes before the first command that might change something.
+        if !command.flags.contains(.readOnly) { effects.markUnit(database: call.database) }
+        if command.flags.contains(.write) {
+            guard haveRoom(for: command, call) else { return call.reply.writeReplyError(CommandError.outOfSpace.line) }
+            guard unitHasRoom(bytes: call.arguments.byteCount) else {
+                return call.reply.writeReplyError(CommandError.unitTooLarge.line)
+            }
+        }
+        if gates.contains(.monitored), command.flags.isDisjoint(with: [.admin, .skipMonitor]) { showToMonitors(call) }
+        run(command, call)
+    }
+
+    /// Ends the transaction of a client, and its watching.
+    func discardTransaction(_ session: Session) {
+        session.modes.remove(.transaction)
+        unwatchAll(session)
+        session.transaction = SessionTransaction()
+    }
+
+    // MARK: Watching
+
+    /// Has a transaction of `session` do nothing if `key` is changed before.
+    func watch(_ key: ByteView, in database: Int, _ session: Session) {
+        let identity = KeyIdentity(database: database, hash: keyspace.keyHash(key))
+        guard !session.transaction.watched.contains(where: { $0.identity == identity }) else { return }
+        session.transaction.watched.append(.init(identity: identity, key: Array(key)))
+        watches.sessions[identity, default: []].append(session)
+        listenToKeys()
+    }
+
+    /// Forgets what a client watches, and that any of it was changed.
+    func unwatchAll(_ session: Session) {
+        session.transaction.isTouched = false
+        guard !session.transaction.watched.isEmpty else { return }
+        for watched in session.transaction.watched {
+            watches.sessions[watched.identity]?.removeAll { $0 === session }
+            if watches.sessions[watched.identity]?.isEmpty ?? false { watches.sessions[watched.identity] = nil }
+        }
+        session.transaction.watched = []
+        listenToKeys()
+    }
+
+    /// Counts as a change of `key` for who watches it.
+    func touchWatched(_ key: ByteView, in database: Int) {
+        if keyspace.onKeyChange != nil { keyChanged(KeyIdentity(database: database, hash: keyspace.keyHash(key))) }
+    }
+
+    /// Counts as a change of every key that anybody watches: all data are replaced.
+    func touchAllWatched() {
+        for sessions in watches.sessions.values {
+            for session in sessions { session.transaction.isTouched = true }
+        }
+    }
+
+    /// Hears of the changes of keys if anybody is interested in any, and only then.
+    func listenToKeys() {
+        guard !watches.sessions.isEmpty else {
+            keyspace.onKeyChange = nil
+            keyspace.onRemoveAll = nil
+            return
+        }
+        guard keyspace.onKeyChange == nil else { return }
+        keyspace.onKeyChange = { [unowned self] in keyChanged(KeyIdentity(database: $0, hash: $1)) }
+        keyspace.onRemoveAll = { [unowned self] in allKeysRemoved(in: $0) }
+    }
+
+    private func keyChanged(_ identity: KeyIdentity) {
+        if !watches.isSuspended, let sessions = watches.sessions[identity] {
+            for session in sessions { session.transaction.isTouched = true }
+        }
+    }
+
+    /// All keys of a database go: a change of those watched keys that are there.
+    private func allKeysRemoved(in database: Int) {
+        for (identity, sessions) in watches.sessions where identity.database == database {
+            guard let session = sessions.first,
+                let watched = session.transaction.watched.first(where: { $0.identity == identity })
+            else { continue }
+            if ByteView.with(watched.key, { keyspace.find($0, in: database) != nil }) { keyChanged(identity) }
+        }
+    }
+}
