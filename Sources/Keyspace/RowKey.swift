@@ -166,16 +166,6 @@ final class RowKey {
         length = writer.length
     }
 
-    /// Becomes the key of the named element of `object` that has `sortKey`, which is the same in all objects.
-    func setNamed(object: UInt64, sortKey: ByteView) {
-        var writer = unsafe RowWriter(memory)
-        writer.append(RowKeyLayout.elementMark)
-        writer.append(bigEndian: object)
-        writer.append(ElementKind.named)
-        writer.append(sortKey)
-        length = writer.length
-    }
-
     /// Becomes the key of a chunk of a blob, or with no index the bytes before all of its chunks.
     func setBlob(object: UInt64, blob: UInt64, index: UInt32? = nil) {
         var writer = unsafe RowWriter(memory)

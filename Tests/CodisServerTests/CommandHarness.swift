@@ -36,6 +36,7 @@ final class CommandHarness {
         )
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
         server.isTickEndScheduled = true
+        // The same holds for what is deleted in the background: another thread than the test's would do it.
         server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)
@@ -183,12 +184,28 @@ final class CommandHarness {
             server.keyspace.forEachKey(in: database) { key, record in
                 // What is over but was not met yet is there on one side, and gone on the other.
                 guard record.expireAtMilliseconds == 0 || now <= record.expireAtMilliseconds else { return true }
-                let value = printable(server.keyspace.bytes(of: record), limit: .max)
+                let value = value(of: record)
                 lines.append("\(database) \(printable(Array(key))) \(record.expireAtMilliseconds) \(value)")
                 return true
             }
         }
         return lines.sorted()
+    }
+
+    /// The type, encoding and elements of a value; what has no order of its own is put in one.
+    private func value(of record: Record) -> String {
+        let reader = server.keyspace.reader
+        func text(_ bytes: ElementBytes) -> String { printable(reader.bytes(of: bytes), limit: .max) }
+        var elements: [String] = []
+        reader.forEachElement(of: record) { element in
+            switch element {
+            case .string(let bytes), .element(let bytes), .member(let bytes): elements.append(text(bytes))
+            case .field(let field, let value): elements.append("\(text(field)): \(text(value))")
+            case .scored(let member, let score): elements.append("\(score) \(text(member))")
+            }
+        }
+        if record.type == .set || record.type == .hash { elements.sort() }
+        return "\(record.type.name) \(record.encodingName) \(elements.joined(separator: ", "))"
     }
 }
 

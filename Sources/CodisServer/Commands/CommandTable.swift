@@ -10,7 +10,8 @@ internal import Bytes
 final class CommandTable {
     /// All rows of all families.
     static let families: [[Command]] = [
-        StringCommands.table, BitCommands.table, HashCommands.table, KeyCommands.table, ExpireCommands.table,
+        StringCommands.table, BitCommands.table, HashCommands.table, SetCommands.table,
+        SetAlgebraCommands.table, KeyCommands.table, ExpireCommands.table,
         ScanCommands.table,
         ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
