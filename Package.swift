@@ -25,6 +25,7 @@ let package = Package(
         .library(name: "RESP", targets: ["RESP"]),
         .library(name: "Keyspace", targets: ["Keyspace"]),
         .library(name: "RDB", targets: ["RDB"]),
+        .library(name: "AOF", targets: ["AOF"]),
         .library(name: "CodisServer", targets: ["CodisServer"]),
     ],
     dependencies: [
@@ -40,13 +41,15 @@ let package = Package(
         .systemLibrary(name: "CCRC32C"),
         .systemLibrary(name: "CLZF", providers: [.apt(["liblzf-dev"])]),
         .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
+        .target(name: "AOF", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
         .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C"], swiftSettings: settings),
         .target(name: "Replication", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
         .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
         .target(
             name: "CodisServer",
             dependencies: [
-                "Bytes", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore, nioPosix, logging,
+                "AOF", "Bytes", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore, nioPosix,
+                logging,
             ],
             swiftSettings: settings
         ),
@@ -58,6 +61,7 @@ let package = Package(
         .testTarget(name: "SlotHashTests", dependencies: ["Bytes", "SlotHash"], swiftSettings: settings),
         .testTarget(name: "RESPTests", dependencies: ["Bytes", "RESP", nioCore], swiftSettings: settings),
         .testTarget(name: "RDBTests", dependencies: ["Bytes", "CodisTesting", "RDB"], swiftSettings: settings),
+        .testTarget(name: "AOFTests", dependencies: ["AOF", "Bytes", "CodisTesting", "RESP"], swiftSettings: settings),
         .testTarget(name: "CommandLogTests", dependencies: ["Bytes", "CommandLog"], swiftSettings: settings),
         .testTarget(name: "ReplicationTests", dependencies: ["Bytes", "Replication"], swiftSettings: settings),
         .testTarget(

@@ -36,6 +36,14 @@ let package = Package(
             path: "FuzzRDB",
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "FuzzAOF",
+            dependencies: [
+                .product(name: "AOF", package: "codis"), .product(name: "RESP", package: "codis"),
+            ],
+            path: "FuzzAOF",
+            swiftSettings: settings
+        ),
         .executableTarget(name: "FuzzCanary", path: "FuzzCanary", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

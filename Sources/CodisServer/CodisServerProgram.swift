@@ -24,6 +24,8 @@ public enum CodisServerProgram {
             default: break
             }
         }
+        var arguments = arguments
+        let imported = takeImport(&arguments)
         let config: ServerConfig
         do throws(ConfigError) {
             config = try ServerConfig.load(arguments: arguments)
@@ -31,10 +33,45 @@ public enum CodisServerProgram {
             if case .cannotOpen = error { print(error.fatalText) } else { printError(error.fatalText) }
             exit(1)
         }
+        if let imported { importFile(imported, config) }
         ServerStart(config, hasArguments: !arguments.isEmpty).run()
     }
 
     // MARK: Other uses
+
+    /// Takes `--import FILE` out of the arguments.
+    private static func takeImport(_ arguments: inout [String]) -> String? {
+        guard let index = arguments.firstIndex(of: "--import"), index + 1 < arguments.count else { return nil }
+        let path = arguments[index + 1]
+        arguments.removeSubrange(index...(index + 1))
+        // The directive `dir` changes the directory that a relative path counts from.
+        guard !path.hasPrefix("/"), let current = unsafe getcwd(nil, 0) else { return path }
+        defer { unsafe free(current) }
+        return unsafe String(cString: current) + "/" + path
+    }
+
+    /// `--import FILE`: what the file holds takes the place of the data in the configured directory.
+    private static func importFile(_ path: String, _ config: ServerConfig) -> Never {
+        var log = ServerLog(config)
+        log.file = ""
+        var status: Int32 = 1
+        MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
+            do {
+                let source = try ImportSource.at(path)
+                let commands = CommandTable()
+                let importer = Importer(config: config, log: log, loop: loop, commands: commands, showsBar: true)
+                let keys = try importer.run(source)
+                log.notice("\(keys) keys are in \(config.directory) now")
+                status = 0
+            } catch let error as ImportError {
+                for line in error.lines { printError(line) }
+            } catch {
+                printError("Cannot import \(path): \(error)")
+            }
+            exit(status)
+        }
+        exit(status)
+    }
 
     private static func printVersion() -> Never {
         print("Redis server v=\(version) sha=00000000:0 malloc=libc bits=64 build=\(ServerBuild.identifier)")
@@ -48,6 +85,8 @@ public enum CodisServerProgram {
                    codis-server - (read the configuration from standard input)
                    codis-server -v or --version
                    codis-server -h or --help
+                   codis-server [/path/to/codis-server.conf] [options] --import <file>
+                                                   (load a dump.rdb, an appendonly.aof or an appendonlydir)
                    codis-server --check <dir>      (is what a server left in this directory sound?)
                    codis-server --print-log <dir>  (the log of effects as text)
 

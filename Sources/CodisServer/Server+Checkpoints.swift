@@ -36,13 +36,9 @@ struct CheckpointState {
     var waiters: [(Bool) -> Void] = []
     /// Those of the running one.
     var runningWaiters: [(Bool) -> Void] = []
-    /// The last checkpoint that ended well (rdb_last_save_time).
-    var lastSaveSeconds: Int64 = 0
     var lastWasGood = true
-    var lastDurationSeconds: Int64 = -1
     var completed = 0
-    /// Whether BGSAVE, or BGREWRITEAOF, waits for one.
-    var isAskedFor = false
+    /// Whether BGREWRITEAOF waits for one.
     var isRewriteAskedFor = false
 }
 
@@ -94,8 +90,6 @@ extension Server {
                 begin(checkpoint)
             } else if checkpoints.running == nil {
                 // Nothing has changed, so everything is durable.
-                checkpoints.lastSaveSeconds = clock.seconds
-                dirty = 0
                 endWaiters(true)
             }
         } catch {
@@ -127,13 +121,26 @@ extension Server {
         if let checkpoint = try keyspace.commit(at: position) { begin(checkpoint) }
     }
 
+    /// Whether the log is on the disk up to `offset`, after writing and syncing it if need be.
+    func isLogSynced(upTo offset: UInt64) -> Bool {
+        // While the log is replayed it is there already.
+        guard let commandLog = effects.log else { return true }
+        do throws(CommandLogError) {
+            if commandLog.endOffset < offset { try commandLog.writeFrame() }
+            if commandLog.syncedOffset < offset { try commandLog.syncNow() }
+            return commandLog.syncedOffset >= offset
+        } catch {
+            log.warning("Syncing the log: \(error)")
+            return false
+        }
+    }
+
     private func begin(_ checkpoint: Checkpoint) {
         checkpoints.running = checkpoint
         checkpoints.runningWaiters = checkpoints.waiters
         checkpoints.waiters = []
         checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
         checkpoints.lastOffset = checkpoint.position.offset
-        dirty = 0
         advanceCheckpoint()
     }
 
@@ -183,14 +190,12 @@ extension Server {
         let waiters = checkpoints.runningWaiters
         checkpoints.runningWaiters = []
         let nanoseconds = clock.monotonicNanoseconds - checkpoints.lastStartNanoseconds
-        checkpoints.lastDurationSeconds = nanoseconds / 1_000_000_000
         checkpoints.lastWasGood = failure == nil
         if let failure {
             refuseWrites("The keyspace cannot be synced: \(failure)")
         } else {
             keyspace.finish(checkpoint)
             checkpoints.completed += 1
-            checkpoints.lastSaveSeconds = clock.seconds
             trimLog(before: checkpoint.position.offset)
             log.verbose("Checkpoint at offset \(checkpoint.position.offset) in \(nanoseconds / 1_000_000) ms")
         }
@@ -219,10 +224,7 @@ extension Server {
         }
         do {
             try commandLog.writeFrame()
-            guard let checkpoint = try keyspace.commit(at: position) else {
-                checkpoints.lastSaveSeconds = clock.seconds
-                return true
-            }
+            guard let checkpoint = try keyspace.commit(at: position) else { return true }
             begin(checkpoint)
             return finishRunning(checkpoint)
         } catch {

@@ -37,6 +37,7 @@ extension Server {
     func disconnected(_ session: Session) {
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
         if let feed = session.replica { replicaLost(feed) }
+        unblock(session)
         unwatchAll(session)
         unsubscribeAll(session)
         if session.isMonitor {
@@ -91,15 +92,17 @@ extension Server {
         let now = clock.milliseconds
         var flags = ""
         if session.replica != nil, !session.isMonitor { flags += "S" }
-        if session.isMaster { flags += "M" }
         if session.isMonitor { flags += "O" }
+        if session.isMaster { flags += "M" }
         if session.modes.contains(.transaction) { flags += "x" }
-        if session.holds.contains(.blocked) { flags += "b" }
+        if session.blocked != nil { flags += "b" }
         if session.transaction.isTouched { flags += "d" }
         if session.closesAfterReply { flags += "c" }
+        if session.blocked == nil, session.holds.contains(.blocked) { flags += "u" }
         if session.isUnixSocket { flags += "U" }
         if flags.isEmpty { flags = "N" }
-        let inProgress = call.session === session ? call.reply.readableBytes : session.output.readableBytes
+        let inProgress =
+            isExecuting && call.session === session ? call.reply.readableBytes : session.output.readableBytes
         let waiting = session.waitingOutputBytes
         let events = waiting > 0 || inProgress > 0 ? "rw" : "r"
         let name = String(decoding: session.name, as: UTF8.self)

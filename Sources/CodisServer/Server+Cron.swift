@@ -19,6 +19,8 @@ struct CronState {
     var frequency = 0
     var task: RepeatedTask?
     var peakMemory = 0
+    /// What waits in the buffers of all clients.
+    var bufferBytes = 0
 }
 
 /// The background work, `hz` times a second (Redis 2.8: redis.c, serverCron).
@@ -50,8 +52,12 @@ extension Server {
         syncLogIfDue()
         advanceCheckpoint()
         expireActively()
+        timeOutBlocked()
         scheduleReclaim()
         checkpointForAge()
+        saveIfDue()
+        noteWriteAccess()
+        cron.bufferBytes = sessions.values.reduce(0) { $0 + $1.unreadBytes + $1.waitingOutputBytes }
         cron.peakMemory = max(cron.peakMemory, usedMemory)
         let second = clock.monotonicNanoseconds / 1_000_000_000
         if second != cron.lastSecond {

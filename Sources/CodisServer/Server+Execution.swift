@@ -20,6 +20,8 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// A dump has failed, and writes are to be refused until one is written.
+    static let saveFailed = AdmissionGates(rawValue: 1 << 7)
     /// There is a master, or a number of replicas is asked for.
     static let replication = AdmissionGates(rawValue: 1 << 5)
 
@@ -45,6 +47,7 @@ extension Server {
             commandStart = (effects.offset, effects.selected)
         }
         run(command, call)
+        if hasReadyKeys { serveBlocked() }
     }
 
     /// Runs a command that may run: times it, propagates what it did, and counts it.
@@ -137,12 +140,16 @@ extension Server {
             refuse(call, "NOAUTH Authentication required.")
             return false
         }
-        if gates.contains(.memory), command.flags.contains(.denyOutOfMemory), usedMemory > config.maximumMemory {
+        if gates.contains(.memory), !evictIfNeeded(), command.flags.contains(.denyOutOfMemory) {
             refuse(call, "OOM command not allowed when used memory > 'maxmemory'.")
             return false
         }
         if let writeRefusal, command.flags.contains(.write) || command.name == "ping" {
             refuse(call, writeRefusal)
+            return false
+        }
+        if gates.contains(.saveFailed), command.flags.contains(.write) || command.name == "ping" {
+            refuse(call, Server.saveRefusal)
             return false
         }
         if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
@@ -159,6 +166,10 @@ extension Server {
         if gates.contains(.monitored), command.flags.isDisjoint(with: [.admin, .skipMonitor]) { showToMonitors(call) }
         return true
     }
+
+    private static let saveRefusal =
+        "MISCONF Redis is configured to save RDB snapshots, but is currently not able to persist on disk. Commands "
+        + "that may modify the data set are disabled. Please check Redis logs for details about the error."
 
     /// Shows the command to the clients that monitor.
     func showToMonitors(_ call: CommandCall) {

@@ -16,12 +16,14 @@ struct ShutdownState {
 }
 
 extension Server {
-    /// Ends the server in good order: a last checkpoint, then the process; false if that cannot be done.
+    /// Ends the server in good order: a last dump where one is wanted, a last checkpoint, then the process; false if
+    /// that cannot be done.
     ///
     /// `saving` is what SHUTDOWN was told: true for SAVE, false for NOSAVE, nil for neither. With NOSAVE no checkpoint
     /// is made; the log is synced all the same, so that nothing is lost but time at the next start.
     func shutDown(saving: Bool?) -> Bool {
         log.warning("User requested shutdown...")
+        stopBackgroundSave()
         if saving == false {
             // What a script that still runs, or a transaction, did so far is neither in the log nor committed.
             effects.abandonUnit()
@@ -32,18 +34,18 @@ extension Server {
                 log.warning("Syncing the log: \(error)")
             }
         } else {
-            log.notice("Saving the last checkpoint before exiting.")
+            let wantsDump = saving == true || !config.savePoints.isEmpty
+            if wantsDump { log.notice("Saving the final RDB snapshot before exiting.") }
             var units = 0
             while effects.isInUnit {
                 endUnit()
                 units += 1
             }
-            guard checkpointNow() || writeRefusal != nil else {
+            guard !wantsDump || saveNow(), checkpointNow() || writeRefusal != nil else {
                 for _ in 0..<units { beginUnit() }
                 log.warning("Error trying to save the DB, can't exit.")
                 return false
             }
-            log.notice("DB saved on disk")
         }
         endProcess(status: 0)
     }

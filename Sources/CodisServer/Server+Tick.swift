@@ -31,6 +31,8 @@ extension Server {
     func tickEnd() {
         isTickEndScheduled = false
         if let failure = keyspace.failure { return endAfterFailure(failure) }
+        if hasReadyKeys { serveBlocked() }
+        if !blocking.unblocked.isEmpty { resumeUnblocked() }
         let outcome = isLoading ? LogOutcome.written : writeLog()
         var index = 0
         // Closing may touch further sessions, which then come in a tick of their own.

@@ -178,7 +178,7 @@ extension Server {
 
     /// Hears of the changes of keys if anybody is interested in any, and only then.
     func listenToKeys() {
-        guard !watches.sessions.isEmpty else {
+        guard !watches.sessions.isEmpty || !blocking.sessions.isEmpty else {
             keyspace.onKeyChange = nil
             keyspace.onRemoveAll = nil
             return
@@ -189,6 +189,7 @@ extension Server {
     }
 
     private func keyChanged(_ identity: KeyIdentity) {
+        if !blocking.sessions.isEmpty { noteReady(identity) }
         if !watches.isSuspended, let sessions = watches.sessions[identity] {
             for session in sessions { session.transaction.isTouched = true }
         }

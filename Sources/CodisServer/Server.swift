@@ -42,6 +42,10 @@ final class Server: @unchecked Sendable {
     var listeners: [any Channel] = []
     /// The keys that clients watch: see Server+Transactions.swift.
     var watches = WatchedKeys()
+    /// Who waits for which lists: see Server+Blocking.swift.
+    var blocking = BlockedClients()
+    /// The call that serves those who wait.
+    let blockedCall: CommandCall
     /// Who has subscribed to what: see PubSub.swift.
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
@@ -77,6 +81,8 @@ final class Server: @unchecked Sendable {
     // Background work: see Server+Checkpoints.swift and Server+Cron.swift.
     var checkpoints = CheckpointState()
     let backgroundThread = NIOThreadPool(numberOfThreads: 1)
+    /// Dumps: see Server+Saving.swift.
+    var saves = SaveState()
     var cron = CronState()
     var shutdown = ShutdownState()
     /// Who gets a snapshot at the end of the tick: see Server+Snapshots.swift.
@@ -90,9 +96,10 @@ final class Server: @unchecked Sendable {
         self.commands = commands
         commandStatistics = CommandStatistics(count: commands.rows.count)
         call = CommandCall(effects: effects)
+        blockedCall = CommandCall(effects: effects)
         runIdentifier = HexDigits.random(count: 40)
         startedAtMilliseconds = Clock().milliseconds
-        checkpoints.lastSaveSeconds = startedAtMilliseconds / 1000
+        saves.lastSeconds = startedAtMilliseconds / 1000
         tickEndTask = { [unowned self] in self.tickEnd() }
         backgroundThread.start()
         prepareKeyspace()
@@ -102,6 +109,7 @@ final class Server: @unchecked Sendable {
     /// Has the keyspace commit through this server when it must.
     func prepareKeyspace() {
         keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
+        keyspace.onMakingDurable = { [unowned self] in isLogSynced(upTo: $0.offset) }
     }
 
     /// The directory of the data, whatever CONFIG SET says since the start.
@@ -121,15 +129,18 @@ final class Server: @unchecked Sendable {
         return !(config.maximumMemory > 0 && needsOwn)
     }
 
-    /// What counts as used memory: the logical size of the data and of the clients' buffers.
-    var usedMemory: Int { keyspace.storedBytes }
+    /// What counts as used memory: the logical size of the data, and what waits in the clients' buffers as of the last
+    /// turn of the cron.
+    var usedMemory: Int { keyspace.storedBytes + cron.bufferBytes }
 
     /// Brings up to date what follows from the configuration.
     func configurationChanged() {
         gates.set(.password, config.requiredPassword != nil)
         gates.set(.memory, config.maximumMemory > 0)
+        noteWriteAccess()
         gates.set(.writesRefused, writeRefusal != nil)
         gates.set(.monitored, !monitors.isEmpty)
+        gates.set(.saveFailed, saveFailureStopsWrites)
         gates.set(.replication, isReplica || needsReplicasToWrite)
         if needsReplicasToWrite { countGoodReplicas() }
         var slow = Int64.max

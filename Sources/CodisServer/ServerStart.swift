@@ -154,11 +154,14 @@ final class ServerStart: @unchecked Sendable {
         let directory = config.directory
         let options = KeyspaceOptions(config)
         let clock = Clock()
+        RDBFile.removeLeftovers(in: directory)
         do {
             try ResyncDirectory.finish(in: directory)
             ResyncDirectory.clean(in: directory)
+            importIfWanted(loop)
             let keyspace = try Keyspace(directory: ServerDirectory.keyspace(in: directory), options: options)
             let server = Server(config: config, log: log, loop: loop, keyspace: keyspace, commands: commands)
+            server.saves.keyspaceDirectory = ServerDirectory.keyspace(in: directory)
             server.shutdown.pidFile = writtenPidFile
             server.shutdown.unixSocket = config.unixSocket.map(absolutePath)
             try server.load(logDirectory: ServerDirectory.log(in: directory))
@@ -168,6 +171,28 @@ final class ServerStart: @unchecked Sendable {
             return server
         } catch {
             end("Fatal error loading the data in \(directory): \(error). Exiting.")
+        }
+    }
+
+    /// Loads a dump or an append-only file that the keyspace does not know, or ends the process.
+    private func importIfWanted(_ loop: any EventLoop) {
+        let directory = ServerDirectory.keyspace(in: config.directory)
+        do {
+            if let lock = KeyspaceLock(directory) {
+                defer { withExtendedLifetime(lock) {} }
+                try ImportSwap.finish(in: config.directory)
+            }
+            let known = SmallFile.exists(directory) ? KnownFiles(directory: directory) : nil
+            if let source = ImportSource.atStart(config, known: known) {
+                try Importer(config: config, log: log, loop: loop, commands: commands).run(source)
+            } else if let known {
+                try ImportSource.notePassedOver(config, known, log)
+            }
+        } catch let error as ImportError {
+            for line in error.lines.dropLast() { log.warning(line) }
+            end(error.lines.last ?? "")
+        } catch {
+            end("Fatal error importing data into \(config.directory): \(error)")
         }
     }
 

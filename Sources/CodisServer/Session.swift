@@ -79,6 +79,8 @@ final class Session: @unchecked Sendable {
     var modes: SessionModes = []
     /// What was queued since MULTI, and which keys are watched.
     var transaction = SessionTransaction()
+    /// What the client waits for.
+    var blocked: BlockedCommand?
     /// What the client has subscribed to.
     var subscriptions = SessionSubscriptions()
     /// The replies of this tick may only go when the log was written.
@@ -247,7 +249,7 @@ final class Session: @unchecked Sendable {
     /// Adds to the replies outside of a command of this session.
     func reply(_ body: (inout ByteBuffer) -> Void) {
         guard !isVirtual, !closesAfterReply else { return }
-        if server.call.session === self, server.isExecuting {
+        if server.isExecuting, server.call.session === self {
             body(&server.call.reply)
         } else {
             body(&output)

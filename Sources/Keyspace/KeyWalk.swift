@@ -38,7 +38,8 @@ public final class KeyWalk {
                 guard let record = Record(row.value) else { throw .corrupted }
                 var key = row.key.dropFirst(RowKeyLayout.prefixLength)
                 if record.longKeyLength != 0 {
-                    try fillLongKey(record)
+                    longKey.removeAll()
+                    ByteView.with(reader.rows.redisKey(rowKey: row.key, record)) { longKey.append($0) }
                     key = longKey.view
                 }
                 return Entry(database: database, slot: slot, key: key, record: record)
@@ -66,17 +67,10 @@ public final class KeyWalk {
                 }
                 continue
             }
-            let opened = try reader.transaction.cursor(reader.tables[slot])
+            let opened = try reader.rows.transaction.cursor(reader.tables[slot])
             cursor = opened
             start.setPosition(space: reader.spaces[database])
             if let row = try opened.seek(start.view), row.key.isKeyRow(of: reader.spaces[database]) { return row }
-        }
-    }
-
-    private func fillLongKey(_ record: Record) throws(LMDBError) {
-        longKey.removeAll()
-        try reader.forEachChunk(object: record.keyObject, home: UInt16(slot), 0..<record.longKeyLength) {
-            longKey.append($0)
         }
     }
 
@@ -119,54 +113,5 @@ final class LentBytes {
         }
         unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[count...]).copyMemory(from: piece.rawBuffer)
         count += piece.count
-    }
-}
-
-extension KeyspaceReader {
-    /// Calls `body` with the bytes of a string in order, in pieces of at most 4,080; they are lent for the call.
-    ///
-    /// - Throws: what `body` throws, or `KeyspaceError.failed`.
-    public func forEachPiece(of record: Record, _ body: (ByteView) throws -> Void) throws {
-        guard record.object != 0 else {
-            if record.count > 0 { try body(record.payload) }
-            return
-        }
-        var position = 0
-        let row = RowKey()
-        while position < record.count {
-            let index = UInt32(position / Keyspace.chunkLength)
-            row.setElement(object: record.object, kind: ElementKind.chunk, index: index)
-            let chunk: ByteView
-            do throws(LMDBError) {
-                chunk = try transaction.get(row.view, in: tables[Int(record.home)]) ?? ByteView()
-            } catch {
-                throw KeyspaceError(error, while: "reading the keyspace")
-            }
-            let length = min(Keyspace.chunkLength, record.count - position)
-            let stored = chunk.prefix(min(length, chunk.count))
-            if stored.count > 0 { try body(stored) }
-            let zeros = length - stored.count
-            if zeros > 0 { try ByteView.with(KeyspaceReader.zeros) { try body($0.prefix(zeros)) } }
-            position += length
-        }
-    }
-
-    private static let zeros = [UInt8](repeating: 0, count: Keyspace.chunkLength)
-
-    /// Calls `body` with the pieces of an object's chunks, which have no holes.
-    func forEachChunk(
-        object: UInt64,
-        home: UInt16,
-        _ range: Range<Int>,
-        _ body: (ByteView) -> Void
-    ) throws(LMDBError) {
-        let row = RowKey()
-        var position = range.lowerBound
-        while position < range.upperBound {
-            row.setElement(object: object, kind: ElementKind.chunk, index: UInt32(position / Keyspace.chunkLength))
-            guard let chunk = try transaction.get(row.view, in: tables[Int(home)]) else { throw .corrupted }
-            body(chunk.prefix(min(chunk.count, range.upperBound - position)))
-            position += Keyspace.chunkLength
-        }
     }
 }

@@ -130,6 +130,8 @@ extension Keyspace {
         let information = environment.information
         let used = (information.lastPage + 1) * environment.pageSize
         guard used > information.mapSizeBytes / 2 else { return }
+        // A tree that is ahead of the log could not be opened. Half of the map is left, so there is time.
+        guard onMakingDurable?(state.position) ?? true else { return }
         let last = information.lastTransaction
         let page = try environment.metaPage(ofTransaction: last)
         do throws(KeyspaceError) { try durable.save(commit: last, page: page) } catch {

@@ -48,6 +48,18 @@ extension Keyspace {
         }
     }
 
+    /// Has the collection `key` count as one in Redis's larger form from now on, which is no change of the value.
+    public func leaveCompactEncoding(_ key: ByteView, in database: Int) throws(KeyspaceError) {
+        setTarget(key, database)
+        try change { () throws(LMDBError) in
+            guard let (found, rowLength) = try findTarget(), found.encoding == 0 else { return }
+            // What is reserved in the place of a row of the same length keeps its bytes.
+            let memory = unsafe try cursor(target.slot).reserveCurrent(target.view, count: rowLength)
+            unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
+            unsafe memory.storeBytes(of: 1, toByteOffset: 1, as: UInt8.self)
+        }
+    }
+
     /// Writes the row of `target` again with a changed head and the same payload.
     private func rewriteHead(
         _ found: Record,

@@ -75,6 +75,7 @@ extension Keyspace {
         record.writeHead(to: &writer)
         writer.append(payload)
 
+        if writeAccessSeconds != 0 { access.touch(target.hash, writeAccessSeconds) }
         var difference = SlotCounts()
         difference.bytes = length + record.objectBytes
         difference.objects = record.object != 0 ? 1 : 0

@@ -19,8 +19,8 @@ public struct SortedSetChange: Sendable {
 /// Sorted sets: packed in the order of scores while they are small; then each member has a named row with its score,
 /// and an entry in a counted tree, whose root is in the row of the key.
 extension Keyspace {
-    /// Gives `count` members of the sorted set `key`, which is made if it is missing, their scores; all of them, or none
-    /// after a crash.
+    /// Gives `count` members of the sorted set `key`, which is made if it is missing, their scores; all of them, or
+    /// none after a crash.
     ///
     /// `pair` returns a member and its score, which is never NaN, and may be asked repeatedly. The caller has checked
     /// the type. O(log n) for each member.
@@ -158,7 +158,7 @@ extension Keyspace {
     ) throws(LMDBError) {
         if isChanged { edit.isChanged = true }
         if edit.isPacked { return try finishEdit(&edit, key, database) }
-        packed.set(root)
+        packed.write(length: TreeRoot.length) { root.write(to: &$0) }
         try finishEdit(&edit, key, database, payload: packed.view)
     }
 

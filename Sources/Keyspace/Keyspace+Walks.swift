@@ -212,6 +212,45 @@ extension Keyspace {
         return nil
     }
 
+    /// Where the row of `key` lies in the order of rows, as a number: by slot, then by checksum and hash.
+    ///
+    /// Whoever writes many keys in this order touches each page once.
+    public func place(of key: ByteView) -> UInt64 {
+        let hash = KeyHash(of: key)
+        let own = state.hashKey.hash(key) >> 32
+        return UInt64(hash.checksum & 1023) << 54 | UInt64(hash.checksum >> 10) << 32 | own
+    }
+
+    /// The key of `database` that expires first, copied; nil if none of it has an expiry.
+    ///
+    /// O(log n) if no other database has keys that expire sooner, else it passes over at most some thousand of those
+    /// and gives up, which the caller may take for nil.
+    public func firstExpiring(in database: Int) -> [UInt8]? {
+        guard counts[database].total.expiring > 0 else { return nil }
+        let space = state.spaces[database]
+        do throws(LMDBError) {
+            let cursor = try transaction.cursor(expiryTable)
+            defer { cursor.close() }
+            var row = try cursor.first()
+            var passed = 0
+            while let found = row, passed < 4096 {
+                guard found.key.count >= 8 + RowKeyLayout.prefixLength else { throw .corrupted }
+                let rowKey = found.key.dropFirst(8)
+                if rowKey.bigEndian(UInt16.self, at: 0) == space {
+                    let slot = Int(rowKey.bigEndian(UInt32.self, at: 2) & 1023)
+                    if let value = try transaction.get(rowKey, in: slotTables[slot]), let record = Record(value) {
+                        return reader.redisKey(rowKey: rowKey, record)
+                    }
+                }
+                passed += 1
+                row = try cursor.next()
+            }
+        } catch {
+            fail(KeyspaceError(error, while: "reading the expiry index"))
+        }
+        return nil
+    }
+
     private struct ExpiryEntry {
         var expireAtMilliseconds: Int64
         var database = -1

@@ -66,6 +66,8 @@ public final class Keyspace {
     var databaseOfSpace: [Int16]
     var counts: [DatabaseCounts]
     var access: AccessClock
+    /// If not 0, what is written counts as used at this time, in seconds since 1970.
+    public var writeAccessSeconds: UInt32 = 0
     var room: RoomReserve
 
     /// Reads values from the open transaction.
@@ -78,7 +80,7 @@ public final class Keyspace {
     let auxiliary = RowKey()
     /// Scratch: the packed elements of a small collection that is being changed.
     let packed = PackedElements()
-    /// Scratch: what changes of counted trees need.
+    /// Scratch: what changes of trees need.
     let treeScratch = TreeScratch()
 
     /// Called after each change of a key with its database and the keyed hash of its bytes, while somebody asks.
@@ -88,6 +90,10 @@ public final class Keyspace {
 
     /// Why the engine cannot go on, once it cannot.
     public var failure: KeyspaceError? { reader.failure }
+
+    /// Called before a commit is made durable by the keyspace itself: tells whether the log is on the disk up to the
+    /// commit's position, which it must be.
+    public var onMakingDurable: ((_ position: LogPosition) -> Bool)?
 
     /// Called in the middle of a very large write when the transaction must not grow further.
     ///
@@ -297,6 +303,12 @@ public final class Keyspace {
     @inline(__always)
     public func touchLastFound(seconds: UInt32) { access.touch(target.hash, seconds) }
 
+    /// When `key` was last used, in seconds since 1970, as far as is known; nil if nothing is.
+    public func lastUse(of key: ByteView, in database: Int) -> UInt32? {
+        setTarget(key, database)
+        return access.lastUse(target.hash)
+    }
+
     /// How long ago `key` was used, as far as is known: in bounded memory keys share entries, and after a start
     /// nothing is known.
     public func idleSeconds(_ key: ByteView, in database: Int, now: UInt32) -> Int {
@@ -316,6 +328,11 @@ struct AccessClock {
     @inline(__always)
     mutating func touch(_ hash: UInt64, _ seconds: UInt32) {
         entries[Int(truncatingIfNeeded: hash & 0x3FFFF)] = seconds
+    }
+
+    func lastUse(_ hash: UInt64) -> UInt32? {
+        let last = entries[Int(truncatingIfNeeded: hash & 0x3FFFF)]
+        return last == 0 ? nil : last
     }
 
     func idle(_ hash: UInt64, _ now: UInt32) -> Int {

@@ -235,7 +235,7 @@ struct KeyspaceCheck {
                 report("\(name): has \(stored.named) elements, its head says \(record.count)")
             }
             if stored.blobs != stored.references { report("\(name): its blobs are not those of its elements") }
-        case .list: break
+        case .list: checkList(record, stored, name)
         }
         if record.type == .sortedSet { try checkTree(record, stored, name) }
         if record.type != .string, record.payload.count > Record.longestCollectionPayload {

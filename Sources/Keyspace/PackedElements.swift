@@ -51,11 +51,13 @@ final class PackedElements {
         write(rest, at: PackedElements.headLength)
     }
 
-    /// Becomes the root of a value in rows, which is what its row holds then.
-    func set(_ root: TreeRoot) {
+    /// Becomes the `length` bytes that `body` writes.
+    @inline(__always)
+    func write(length: Int, _ body: (inout RowWriter) -> Void) {
         var writer = unsafe RowWriter(UnsafeMutableRawBufferPointer(start: memory, count: PackedElements.capacity))
-        root.write(to: &writer)
-        length = writer.length
+        body(&writer)
+        precondition(writer.length == length, "a payload of another length")
+        self.length = length
     }
 
     /// The bytes that `count` bytes take with their length before them.

@@ -47,7 +47,7 @@ enum ElementKind {
     /// Sort key `[keyed SipHash of the name: 8][name]`; a name of more than 477 bytes has its first 470 and a second
     /// hash there, 496 bytes of key in all, and its bytes in a blob. The value is a `NamedRow`.
     static let named: UInt8 = 1
-    /// A node of a counted tree: sort key `[number: 8]`, rows of `TreeNode.length` bytes that are edited where they lie.
+    /// A node of a counted tree: sort key `[number: 8]`, rows of `TreeNode.length` bytes that are edited in place.
     static let node: UInt8 = 2
     /// A chunk of a blob, which is a long name or a large value: sort key `[blob id: 8][index: 4]`.
     static let blob: UInt8 = 3

@@ -58,7 +58,8 @@ extension RowReader {
 
     private func forEachRow(_ record: Record, _ position: inout ElementPosition, _ body: (ValueElement) -> Bool) {
         switch record.type {
-        case .string, .list: position.isAtEnd = true
+        case .string: position.isAtEnd = true
+        case .list: forEachListRow(record, &position, body)
         case .sortedSet:
             var passed = position.passed
             forEachScored(of: record, from: passed) { member, score in

@@ -166,8 +166,8 @@ extension RowReader {
 
     // MARK: The check
 
-    /// Compares the tree of a sorted set in rows with the rows of its members; returns what is wrong, and how many nodes
-    /// there are.
+    /// Compares the tree of a sorted set in rows with the rows of its members; returns what is wrong, and how many
+    /// nodes there are.
     func checkSortedSet(_ record: Record) throws(LMDBError) -> (problems: [String], nodes: Int) {
         guard TreeRoot(record.payload) != nil, record.payload.count == TreeRoot.length else {
             return (["has no root of a tree"], 0)

@@ -19,6 +19,8 @@ public final class ValueBuilder {
     let packed = PackedElements()
     /// The tree of a sorted set in rows.
     private var root = TreeRoot()
+    /// The elements of a list once they are many.
+    private var list: ListRows<TreeRows>?
     /// The bytes of a string that were not yet written.
     private var pending: [UInt8] = []
 
@@ -53,7 +55,8 @@ public final class ValueBuilder {
             }
         case .scored(let name, let score):
             try withBytes(name) { name throws(KeyspaceError) in try appendScored(name, score) }
-        case .element: preconditionFailure("an element of another type")
+        case .element(let bytes):
+            try withBytes(bytes) { bytes throws(KeyspaceError) in try appendElement(bytes) }
         }
     }
 
@@ -162,6 +165,39 @@ public final class ValueBuilder {
         if outcome == .added { record.count += 1 }
     }
 
+    // MARK: Lists
+
+    private func appendElement(_ bytes: ByteView) throws(KeyspaceError) {
+        precondition(record.type == .list, "an element of another type")
+        if record.object == 0 {
+            if PackedElements.fits(packed.length + PackedElements.packedLength(bytes.count)) {
+                packed.append(bytes)
+                record.count += 1
+                return
+            }
+            try takeObject()
+            list = ListRows(TreeRows(keyspace, record), ListRoot())
+            var reader = PackedReader(packed.view)
+            while let bytes = reader.next() { try pushElement(bytes) }
+        }
+        try pushElement(bytes)
+        record.count += 1
+    }
+
+    /// Writes an element behind those that are in rows.
+    private func pushElement(_ bytes: ByteView) throws(KeyspaceError) {
+        let staged = try stageIfLong(bytes)
+        guard var rows = list else { preconditionFailure("a list without rows") }
+        try keyspace.change { () throws(LMDBError) in
+            var edit = CollectionEdit(record, old: nil)
+            try keyspace.withEntry(bytes, staged: staged, &edit) { entry throws(LMDBError) in
+                try rows.push(entry, at: .tail)
+            }
+            record.objectBytes = edit.record.objectBytes
+        }
+        list = rows
+    }
+
     /// Writes bytes that are too long for one step as a blob, and returns it; else 0.
     func stageIfLong(_ bytes: ByteView) throws(KeyspaceError) -> UInt64 {
         guard bytes.count > Keyspace.longestUnstaged else { return 0 }
@@ -217,6 +253,13 @@ public final class ValueBuilder {
                 return false
             }
             if record.type == .string { try writeChunks(all: true) }
+            if let list {
+                record.objectBytes += list.nodeBalance * TreeRows.bytes
+                let root = list.root
+                packed.write(length: ListRoot.length) { root.write(to: &$0) }
+                try keyspace.store(record, payload: packed.view, key, database)
+                return true
+            }
             if record.object == 0 { packed.count = record.count }
             try keyspace.store(record, payload: record.object == 0 ? packed.view : payload, key, database)
             return true
@@ -226,7 +269,8 @@ public final class ValueBuilder {
     /// What the row holds of a value that has rows of its own.
     private var payload: ByteView {
         guard record.type == .sortedSet else { return ByteView() }
-        packed.set(root)
+        let root = root
+        packed.write(length: TreeRoot.length) { root.write(to: &$0) }
         return packed.view
     }
 

@@ -44,7 +44,7 @@ public struct ElementBytes {
 
 extension Record {
     /// The bytes of the string that the record is of.
-    var stringBytes: ElementBytes {
+    public var stringBytes: ElementBytes {
         object == 0
             ? ElementBytes(payload) : ElementBytes(count: count, object: object, blob: 0, home: home)
     }

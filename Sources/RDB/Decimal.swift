@@ -101,3 +101,13 @@ enum Decimal {
         return Double(String(bytes))
     }
 }
+
+/// Scores as Redis prints them.
+public enum ScoreText {
+    /// `score` as `%.17g` prints it, or `inf` or `-inf`.
+    public static func bytes(of score: Double) -> [UInt8] {
+        let store = ByteStore()
+        Decimal.append(score: score, to: store)
+        return Array(store.view)
+    }
+}

@@ -92,6 +92,12 @@ public final class DumpEncoder {
     /// Adds the next element.
     public func append(_ element: RDBElement) throws(RDBError) { try values.append(element) }
 
+    /// Begins the string as one of `count` bytes that comes in pieces, which is not compressed.
+    public func beginPieces(count: Int) throws(RDBError) { try values.beginPieces(count: count) }
+
+    /// Adds the next piece of the string.
+    public func append(piece: ByteView) throws(RDBError) { try values.append(piece: piece) }
+
     /// Ends the payload and lends it until the next one begins.
     public func finish() throws(RDBError) -> ByteView {
         try values.end()

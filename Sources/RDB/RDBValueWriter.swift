@@ -12,6 +12,8 @@ struct RDBValueWriter {
     private var written = 0
     private var ziplist: ZiplistWriter?
     private var intset: IntsetWriter?
+    /// How many bytes of a string that comes in pieces are still to come.
+    private var bytesToCome = 0
 
     init(_ output: RDBOutput) { self.output = output }
 
@@ -19,6 +21,7 @@ struct RDBValueWriter {
     mutating func begin(_ shape: RDBValueShape) throws(RDBError) {
         self.shape = shape
         written = 0
+        bytesToCome = 0
         ziplist = nil
         intset = nil
         guard shape.kind != .string else { return }
@@ -44,11 +47,30 @@ struct RDBValueWriter {
         }
     }
 
+    /// Begins the string that is the value as one that comes in pieces, of `count` bytes together.
+    ///
+    /// It is written plain, without compression, so that it never is in memory as a whole.
+    mutating func beginPieces(count: Int) throws(RDBError) {
+        guard shape.kind == .string, written == 0 else { throw .unencodable("pieces of what is no string") }
+        written = 1
+        bytesToCome = count
+        try output.append(length: count)
+    }
+
+    /// Writes the next piece of a string.
+    mutating func append(piece: ByteView) throws(RDBError) {
+        guard piece.count <= bytesToCome else { throw .unencodable("a string longer than announced") }
+        bytesToCome -= piece.count
+        output.append(piece)
+        try output.handOnIfFull()
+    }
+
     /// Ends the value, of which there must have been as many elements as announced.
     mutating func end() throws(RDBError) {
         guard written == shape.count else {
             throw .unencodable("\(written) elements instead of the \(shape.count) announced")
         }
+        guard bytesToCome == 0 else { throw .unencodable("a string shorter than announced") }
         if intset != nil {
             try intset?.finish(in: packed)
         } else if let ziplist {

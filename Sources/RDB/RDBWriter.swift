@@ -33,6 +33,9 @@ public final class RDBWriter {
     private let output: RDBOutput
     private var values: RDBValueWriter
 
+    /// The checksum in the file's last bytes, once it is finished; 0 if none was asked for.
+    public private(set) var checksum: UInt64 = 0
+
     /// Begins a file whose bytes go to `takeChunk`; each chunk is lent for the call.
     public init(options: Options = Options(), takeChunk: @escaping (ByteView) throws(RDBError) -> Void) {
         output = RDBOutput(
@@ -96,6 +99,14 @@ public final class RDBWriter {
     /// Writes the next element of the key's value.
     public func append(_ element: RDBElement) throws(RDBError) { try values.append(element) }
 
+    /// Begins the key's string as one of `count` bytes that comes in pieces; they follow, and then ``endKey()``.
+    ///
+    /// Such a string is not compressed, so that no memory is needed for it, however long it is.
+    public func beginPieces(count: Int) throws(RDBError) { try values.beginPieces(count: count) }
+
+    /// Writes the next piece of the key's string.
+    public func append(piece: ByteView) throws(RDBError) { try values.append(piece: piece) }
+
     /// Ends the key's value.
     public func endKey() throws(RDBError) { try values.end() }
 
@@ -116,5 +127,6 @@ public final class RDBWriter {
         let checksum = output.checksumOfBytesWritten ?? 0
         output.append(littleEndian: checksum)
         try output.handOn()
+        self.checksum = checksum
     }
 }

@@ -27,8 +27,10 @@ final class CommandHarness {
     /// A server with an empty keyspace, or with what `effects` of another server's log lead to.
     init(replaying effects: [UInt8] = [], options: KeyspaceOptions = KeyspaceOptions()) throws {
         directory = try TemporaryDirectory()
+        var config = ServerConfig()
+        config.directory = directory.path
         server = try Server(
-            config: ServerConfig(),
+            config: config,
             log: ServerLog(level: .warning),
             loop: MultiThreadedEventLoopGroup.singleton.next(),
             keyspace: Keyspace(directory: directory.path + "/keyspace", options: options),
@@ -36,7 +38,7 @@ final class CommandHarness {
         )
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
         server.isTickEndScheduled = true
-        // The same holds for what is deleted in the background: another thread than the test's would do it.
+        server.saves.keyspaceDirectory = directory.path + "/keyspace"
         server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)
@@ -177,6 +179,9 @@ final class CommandHarness {
 
     // MARK: Contents
 
+    /// The dump in the server's directory, nil if there is none.
+    var dump: [UInt8]? { SmallFile.read(directory.path + "/dump.rdb") }
+
     /// All keys with their values and expiries, a line each, in order.
     var contents: [String] {
         var lines: [String] = []
@@ -184,7 +189,7 @@ final class CommandHarness {
             server.keyspace.forEachKey(in: database) { key, record in
                 // What is over but was not met yet is there on one side, and gone on the other.
                 guard record.expireAtMilliseconds == 0 || now <= record.expireAtMilliseconds else { return true }
-                let value = value(of: record)
+                let value = describe(record)
                 lines.append("\(database) \(printable(Array(key))) \(record.expireAtMilliseconds) \(value)")
                 return true
             }
@@ -192,20 +197,21 @@ final class CommandHarness {
         return lines.sorted()
     }
 
-    /// The type, encoding and elements of a value; what has no order of its own is put in one.
-    private func value(of record: Record) -> String {
+    /// The value as text: its elements in order, or sorted where the order is not of the value.
+    private func describe(_ record: Record) -> String {
         let reader = server.keyspace.reader
         func text(_ bytes: ElementBytes) -> String { printable(reader.bytes(of: bytes), limit: .max) }
         var elements: [String] = []
         reader.forEachElement(of: record) { element in
             switch element {
             case .string(let bytes), .element(let bytes), .member(let bytes): elements.append(text(bytes))
-            case .field(let field, let value): elements.append("\(text(field)): \(text(value))")
-            case .scored(let member, let score): elements.append("\(score) \(text(member))")
+            case .field(let field, let value): elements.append(text(field) + "=" + text(value))
+            case .scored(let member, let score): elements.append("\(score) " + text(member))
             }
         }
         if record.type == .set || record.type == .hash { elements.sort() }
-        return "\(record.type.name) \(record.encodingName) \(elements.joined(separator: ", "))"
+        let encoding = record.type == .string ? "" : "\(record.encoding) "
+        return "\(record.type) \(encoding)" + elements.joined(separator: ",")
     }
 }
 

@@ -12,12 +12,40 @@ import CodisTesting
 /// versions refuse.
 struct CommandGenerator {
     var random: SeededGenerator
+    /// Whether MULTI was the last word on transactions.
+    private var isInTransaction = false
+    private var isWatching = false
+
+    init(random: SeededGenerator) { self.random = random }
 
     /// The next command.
     mutating func next() -> [[UInt8]] {
-        if random.oneIn(4) { return sortedSetCommand() }
+        if random.oneIn(isInTransaction ? 6 : 40) { return transaction() }
+        if !isInTransaction, random.oneIn(4) { return sortedSetCommand() }
         let words = random.oneIn(40) ? mistaken() : wellFormed()
+        let name = String(decoding: words[0], as: UTF8.self)
+        // A scan goes on beyond the transaction. That PERSIST counts for WATCH is new in later versions.
+        if name == "SCAN" && isInTransaction || name == "PERSIST" && isWatching { return text("PING") }
         return words
+    }
+
+    /// One of the commands around transactions, mostly where it belongs.
+    private mutating func transaction() -> [[UInt8]] {
+        let name =
+            isInTransaction
+            ? random.pick(["EXEC", "EXEC", "EXEC", "DISCARD", "MULTI", "WATCH", "UNWATCH"])
+            : random.pick(["MULTI", "MULTI", "MULTI", "WATCH", "WATCH", "UNWATCH", "EXEC", "DISCARD"])
+        switch name {
+        case "MULTI": isInTransaction = true
+        case "EXEC", "DISCARD":
+            isInTransaction = false
+            isWatching = false
+        case "WATCH":
+            if !isInTransaction { isWatching = true }
+            return text(name) + keys(1...2)
+        default: break
+        }
+        return text(name)
     }
 
     // MARK: Words

@@ -10,6 +10,8 @@ final class ServerPair {
     let oracle: TestServer
     private let ourClient: TestClient
     private let oracleClient: TestClient
+    /// The words of the commands that were queued since MULTI, nil outside of a transaction.
+    private var queued: [[String]]?
 
     /// A command whose replies differ.
     struct Complaint {
@@ -35,14 +37,32 @@ final class ServerPair {
         var scans: [(index: Int, words: [[UInt8]])] = []
         for (index, command) in commands.enumerated() {
             let words = command.map { String(decoding: $0, as: UTF8.self).lowercased() }
-            let expected = KnownDifference.translate(try oracleClient.receive(), to: words)
+            let reply = try oracleClient.receive()
+            let expected = reply == .status("QUEUED") ? reply : KnownDifference.translate(reply, to: words)
             let found = try ourClient.receive()
-            if ["scan", "hscan", "sscan", "zscan"].contains(words[0]) && !expected.isError && !found.isError {
+            if expected == .status("QUEUED") {
+                queued?.append(words)
+            } else if words[0] == "multi", expected == .ok {
+                queued = []
+            } else if words[0] == "exec" || words[0] == "discard" {
+                let inner = queued ?? []
+                queued = nil
+                if let replies = expected.elements, replies.count == inner.count, found.elements?.count == inner.count {
+                    let differences = compareInner(inner, found.elements ?? [], replies)
+                    complaints += differences.map { Complaint(index: index, text: "EXEC: \($0)") }
+                    continue
+                }
+            }
+            if ["scan", "hscan", "sscan", "zscan"].contains(words[0]) && expected.elements != nil && !found.isError {
                 scans.append((index, command))
             } else if !agree(found, expected, words) {
                 let line = command.map { printable($0, limit: 60) }.joined(separator: " ")
                 complaints.append(Complaint(index: index, text: "\(line): \(found) instead of \(expected)"))
             }
+        }
+        if queued != nil, !scans.isEmpty {
+            for client in [ourClient, oracleClient] { #expect(try client.command("DISCARD") == .ok) }
+            queued = nil
         }
         // Cursors mean nothing to another server, so a scan is compared by what a whole one finds, after the batch.
         for scan in scans {
@@ -53,6 +73,15 @@ final class ServerPair {
             }
         }
         return complaints
+    }
+
+    /// How the replies within EXEC's differ.
+    private func compareInner(_ commands: [[String]], _ found: [TestReply], _ expected: [TestReply]) -> [String] {
+        commands.indices.compactMap { index in
+            let wanted = KnownDifference.translate(expected[index], to: commands[index])
+            guard !agree(found[index], wanted, commands[index]) else { return nil }
+            return "\(commands[index]): \(found[index]) instead of \(wanted)"
+        }
     }
 
     private func agree(_ found: TestReply, _ expected: TestReply, _ words: [String]) -> Bool {

@@ -53,10 +53,13 @@ struct CommandTableTests {
     /// What must be there by now.
     static let present = [
         "append", "auth", "bitcount", "bitop", "bitpos", "client", "command", "config", "dbsize", "debug", "decr",
-        "decrby", "del", "echo", "exists", "expire", "expireat", "flushall", "flushdb", "get", "getbit", "getrange",
+        "decrby", "del", "dump", "echo", "exists", "expire", "expireat", "flushall", "flushdb", "get", "getbit",
+        "getrange",
         "getset", "incr", "incrby", "incrbyfloat", "info", "keys", "lastsave", "latency", "mget", "monitor", "move",
-        "mset", "msetnx", "object", "persist", "pexpire", "pexpireat", "ping", "psetex", "pttl", "randomkey", "rename",
-        "renamenx", "scan", "select", "set", "setbit", "setex", "setnx", "setrange", "shutdown", "slotshashkey",
+        "migrate", "mset", "msetnx", "object", "persist", "pexpire", "pexpireat", "ping", "psetex", "pttl", "randomkey",
+        "rename",
+        "renamenx", "restore", "scan", "select", "set", "setbit", "setex", "setnx", "setrange", "shutdown",
+        "slotshashkey",
         "slotsinfo", "slowlog", "strlen", "substr", "time", "ttl", "type",
     ]
 

@@ -32,9 +32,14 @@ struct KeyspaceSnapshotTests {
             while let entry = try walk.next() {
                 var length = 0
                 var sum = 0
-                try reader.forEachPiece(of: entry.record) { piece in
-                    length += piece.count
-                    for byte in piece { sum += Int(byte) }
+                var position = ElementPosition()
+                reader.rows.forEachElement(of: entry.record, from: &position) { element in
+                    guard case .string(let value) = element else { return false }
+                    reader.rows.forEachPiece(of: value) { piece in
+                        length += piece.count
+                        for byte in piece { sum += Int(byte) }
+                    }
+                    return true
                 }
                 let name = String(decoding: Array(entry.key).prefix(8), as: UTF8.self)
                 lines.append("\(entry.database) \(name) \(entry.key.count) \(length) \(sum)")
@@ -107,7 +112,11 @@ struct KeyspaceSnapshotTests {
                     while true {
                         let walk = reader.walk()
                         while let entry = try walk.next() {
-                            try reader.forEachPiece(of: entry.record) { #expect($0.count == 100) }
+                            var position = ElementPosition()
+                            reader.rows.forEachElement(of: entry.record, from: &position) { element in
+                                guard case .string(let value) = element else { return false }
+                                return reader.rows.bytes(of: value).count == 100
+                            }
                             isReading.store(true, ordering: .releasing)
                             try reader.pause {}
                         }

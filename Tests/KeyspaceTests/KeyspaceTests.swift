@@ -57,6 +57,34 @@ struct KeyspaceTests {
         #expect(keyspace.check() == [])
     }
 
+    @Test(
+        "The map grows, which makes a commit durable, only when the log is on the disk up to there"
+    )
+    func growthAndLog() throws {
+        var options = KeyspaceOptions()
+        options.mapSizeBytes = 64 << 20
+        let keyspace = try open(options)
+        let value = [UInt8](repeating: 1, count: 4 << 20)
+        var asked: [UInt64] = []
+        var answer = false
+        keyspace.onMakingDurable = { position in
+            asked.append(position.offset)
+            return answer
+        }
+        for number in 0..<10 {
+            try ByteView.with(value) { try keyspace.setString(ByteView("key"), in: number, to: $0) }
+            _ = try keyspace.commit(at: LogPosition(offset: UInt64(number)))
+        }
+        #expect(!asked.isEmpty)
+        #expect(keyspace.storageStatistics.mapBytes == 64 << 20)
+        answer = true
+        try keyspace.setString(ByteView("key"), in: 12, to: ByteView("1"))
+        _ = try keyspace.commit(at: LogPosition(offset: 99))
+        #expect(asked.last == 99)
+        #expect(keyspace.storageStatistics.mapBytes == 128 << 20)
+        #expect(keyspace.check() == [])
+    }
+
     @Test("A directory without its durable state, or with a damaged one, is refused")
     func damaged() throws {
         do {

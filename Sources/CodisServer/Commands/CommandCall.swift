@@ -31,6 +31,8 @@ final class CommandCall {
     var reply = ByteBuffer()
     /// The request as canonical multibulk, where it came like that and under its true name; else empty.
     var request = ByteView()
+    /// Whether a script asks.
+    var isFromScript = false
     /// Whether other effects stand in the log instead of the request.
     var isPropagated = false
 

@@ -10,14 +10,13 @@ internal import Bytes
 final class CommandTable {
     /// All rows of all families.
     static let families: [[Command]] = [
-        StringCommands.table, BitCommands.table, HashCommands.table, SetCommands.table,
-        SetAlgebraCommands.table, KeyCommands.table, ExpireCommands.table,
-        ScanCommands.table,
-        ObjectCommand.table, ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
+        StringCommands.table, BitCommands.table, ListCommands.table, SortCommand.table, HashCommands.table,
+        SetCommands.table, SetAlgebraCommands.table, SortedSetCommands.table, KeyCommands.table, ExpireCommands.table,
+        ScanCommands.table, ObjectCommand.table, DumpCommands.table,
+        ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
-        ReplicationCommands.table,
-        TransactionCommands.table, PubSubCommands.table, HyperLogLogCommands.table,
-        SortedSetCommands.table,
+        ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,
+        HyperLogLogCommands.table, MigrateCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.

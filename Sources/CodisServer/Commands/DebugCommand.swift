@@ -5,6 +5,7 @@ internal import Bytes
 internal import Glibc
 internal import Keyspace
 internal import NIOCore
+internal import RDB
 internal import RESP
 
 /// DEBUG (Redis 2.8: `debug.c`).
@@ -32,9 +33,9 @@ enum DebugCommand {
         } else if subcommand.equalsIgnoringCase("error"), count == 3 {
             throw .bytes(Array(call.arguments[2]))
         } else if subcommand.equalsIgnoringCase("digest"), count == 2 {
-            digest(server, call)
+            try digest(server, call)
         } else if subcommand.equalsIgnoringCase("reload"), count == 2 {
-            guard server.checkpointNow() else { throw .message("ERR Error trying to load the RDB dump") }
+            try reload(server)
             server.log.warning("DB reloaded by DEBUG RELOAD")
             call.reply.writeReplyOK()
         } else if subcommand.equalsIgnoringCase("loadaof"), count == 2 {
@@ -66,24 +67,13 @@ enum DebugCommand {
         guard let record = server.keyspace.find(key, in: call.database) else { throw .noSuchKey }
         let seconds = UInt32(truncatingIfNeeded: call.now / 1000)
         let references = server.referenceCount(record)
-        let length = serializedLength(server, record)
+        let length = try server.serializedLength(of: record)
         let encoding = record.encodingName
         let idle = server.keyspace.idleSeconds(key, in: call.database, now: seconds)
         call.reply.writeReplyStatus(
             text: "Value at:0x7f0000000000 refcount:\(references) encoding:\(encoding) "
                 + "serializedlength:\(length) lru:\((Int(seconds) - idle) & 0xFFFFFF) lru_seconds_idle:\(idle)"
         )
-    }
-
-    /// The bytes that a dump would take for the value, not counting what compression saves.
-    private static func serializedLength(_ server: Server, _ record: Record) -> Int {
-        guard record.type == .string else { return record.count }
-        if record.count <= 11, let value = record.inlineValue.flatMap(DecimalNumber.canonical) {
-            if Int8(exactly: value) != nil { return 2 }
-            if Int16(exactly: value) != nil { return 3 }
-            if Int32(exactly: value) != nil { return 5 }
-        }
-        return record.count + (record.count < 64 ? 1 : record.count < 16_384 ? 2 : 5)
     }
 
     private static func stringLengths(_ server: Server, _ call: CommandCall) throws(CommandError) {
@@ -134,21 +124,82 @@ enum DebugCommand {
     }
 
     /// `DEBUG DIGEST` in O(data).
-    private static func digest(_ server: Server, _ call: CommandCall) {
-        var whole = KeyspaceDigest()
-        for database in 0..<server.databaseCount where server.keyspace.keyCount(in: database) > 0 {
-            whole.mix(number: UInt32(database))
-            server.keyspace.forEachKey(in: database) { key, record in
-                var digest = KeyspaceDigest()
-                digest.mix(Array(key))
-                digest.mix(number: UInt32(record.type.rawValue))
-                digest.mix(server.keyspace.bytes(of: record))
-                if record.expireAtMilliseconds != 0 { digest.xor(Array("!!expire!!".utf8)) }
-                whole.xor(digest.bytes)
-                return true
+    private static func digest(_ server: Server, _ call: CommandCall) throws(CommandError) {
+        do {
+            let text = try server.keyspace.readNow { reader in try KeyspaceDigest(reader).text }
+            call.reply.writeReplyStatus(text: text)
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+
+    /// `DEBUG RELOAD` in O(data): a dump is written, and every key is made anew from it, in its place.
+    ///
+    /// What a key holds does not change by that, so an end at any moment leaves the data as they are, and the log need
+    /// not know. Encodings are chosen anew.
+    private static func reload(_ server: Server) throws(CommandError) {
+        do {
+            while let due = try server.keyspace.nextExpired(at: server.clock.milliseconds) {
+                ByteView.with(due.key) { server.expire($0, in: due.database) }
+            }
+        } catch {
+            throw .failed("\(error)")
+        }
+        guard server.saveNow() else { throw .message("ERR") }
+        do {
+            try server.reloadDump()
+        } catch {
+            server.log.warning("Reloading the dump: \(error)")
+            throw .message("ERR Error trying to load the RDB dump")
+        }
+    }
+}
+
+extension Server {
+    /// The bytes that a dump takes for the value.
+    fileprivate func serializedLength(of record: Record) throws(CommandError) -> Int {
+        let encoder = DumpEncoder(compresses: config.rdbCompression)
+        do {
+            try encoder.begin(record.shape)
+            try keyspace.readNow { reader in try ValueExport(reader.rows, to: encoder).run(record) }
+            _ = try encoder.finish()
+            return encoder.valueLength
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+
+    /// Makes every key anew from the dump that was just written.
+    fileprivate func reloadDump() throws {
+        guard let file = ImportFile(RDBFile(config).path) else { throw SystemError("cannot open the dump") }
+        var options = RDBReader.Options()
+        options.databaseLimit = databaseCount
+        let reader = RDBReader(fileDescriptor: file.descriptor, options: options)
+        let values = ValueImport(keyspace: keyspace, config: config)
+        var count = 0
+        loading: while true {
+            switch try reader.next() {
+            case .key(let key):
+                count += 1
+                guard keyspace.ensureRoom(bytes: 64 << 10) else { throw KeyspaceError.outOfSpace }
+                _ = try values.run(
+                    reader.value,
+                    key: key.name,
+                    in: key.databaseIndex,
+                    expireAtMilliseconds: key.expireAtMilliseconds ?? 0
+                )
+                if keyspace.commitIsDue {
+                    writeFrameInTick()
+                    commandStart = (effects.offset, effects.selected)
+                    try commitUnderPressure()
+                }
+            case .end: break loading
+            case .auxiliaryField, .databaseSize, .skipped: break
             }
         }
-        call.reply.writeReplyStatus(text: whole.text)
+        let expected = (0..<databaseCount).reduce(0) { $0 + keyspace.keyCount(in: $1) }
+        guard count == expected else { throw ImportError("\(count) keys were read, but there are \(expected)") }
+        needsTickEnd()
     }
 }
 

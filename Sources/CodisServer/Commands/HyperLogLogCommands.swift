@@ -71,7 +71,7 @@ enum HyperLogLogCommands {
         if let cached = counter.cachedEstimate { return call.reply.writeReplyInteger(Int64(clamping: cached)) }
         guard let estimate = counter.estimate() else { throw corrupted }
         // Where nothing can be written the estimate is just not kept.
-        if server.config.master == nil, server.keyspace.ensureRoom(bytes: HyperLogLog.denseLength) {
+        if !server.isReplica, server.keyspace.ensureRoom(bytes: HyperLogLog.denseLength) {
             try server.write(HyperLogLog.cache(of: estimate)[...], into: call.arguments[1], at: 8, call)
             call.dirty += 1
             call.propagate([ByteView("PFCOUNT"), call.arguments[1]])

@@ -60,40 +60,51 @@ enum ServerCommands {
         }
         call.dirty += 1
         server.scheduleReclaim()
+        if !server.isLoading, !server.config.savePoints.isEmpty {
+            // The dump is to be empty as well, at once; what is being written has the keys that are gone.
+            server.stopBackgroundSave()
+            _ = server.saveNow(resettingDirty: false)
+        }
         call.reply.writeReplyOK()
     }
 
     // MARK: Durability
 
-    /// `LASTSAVE`: when the last checkpoint became durable, in seconds since 1970.
+    /// `LASTSAVE`: when the last dump was written, in seconds since 1970.
     static func lastsave(_ server: Server, _ call: CommandCall) throws(CommandError) {
-        call.reply.writeReplyInteger(server.checkpoints.lastSaveSeconds)
+        call.reply.writeReplyInteger(server.saves.lastSeconds)
     }
 
-    /// `SAVE`: a durable checkpoint before the reply; blocks the server for as long as the disk takes.
+    /// `SAVE` in O(data): a dump before the reply; nothing else is served meanwhile.
     static func save(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard !server.effects.isInUnit else { throw .message("ERR SAVE is not possible within a transaction") }
-        guard server.checkpointNow() else { throw .message("ERR") }
+        guard server.saves.running == nil else { throw .message("ERR Background save already in progress") }
+        guard server.saveNow() else { throw .message("ERR") }
         call.reply.writeReplyOK()
     }
 
-    /// `BGSAVE`: a durable checkpoint in the background.
+    /// `BGSAVE`: a dump in the background, of the state at the end of this turn of the event loop.
     static func bgsave(_ server: Server, _ call: CommandCall) throws(CommandError) {
-        guard server.checkpoints.running == nil || !server.checkpoints.isAskedFor else {
-            throw .message("ERR Background save already in progress")
+        guard server.saves.running == nil else { throw .message("ERR Background save already in progress") }
+        guard !server.checkpoints.isRewriteAskedFor else {
+            throw .message("ERR Can't BGSAVE while AOF log rewriting is in progress")
         }
-        server.checkpoints.isAskedFor = true
-        server.requestCheckpoint { [unowned server] _ in server.checkpoints.isAskedFor = false }
+        server.startBackgroundSave()
         call.reply.writeReplyStatus("Background saving started")
     }
 
-    /// `BGREWRITEAOF`: a checkpoint in the background, after which the log before it is given up.
+    /// `BGREWRITEAOF`: what a rewrite is for, a shorter log, comes of a checkpoint in the background.
+    ///
+    /// No file is written: the keyspace is durable up to the checkpoint then, and the log before it is given up.
     static func bgrewriteaof(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard !server.checkpoints.isRewriteAskedFor else {
             throw .message("ERR Background append only file rewriting already in progress")
         }
-        server.checkpoints.isRewriteAskedFor = true
-        server.requestCheckpoint { [unowned server] _ in server.checkpoints.isRewriteAskedFor = false }
+        if server.saves.running != nil {
+            server.saves.isRewriteScheduled = true
+            return call.reply.writeReplyStatus("Background append only file rewriting scheduled")
+        }
+        server.startRewrite()
         call.reply.writeReplyStatus("Background append only file rewriting started")
     }
 

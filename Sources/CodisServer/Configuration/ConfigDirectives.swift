@@ -105,6 +105,7 @@ extension ConfigDirective {
         .init("log-segment-size", .size(\.logSegmentSize, 65_536...Int.max,
             reason: "log-segment-size must be 64kb or greater"), isSettable: false),
         .init("log-retention-size", .size(\.logRetentionSize)),
+        .init("import-skip-unsupported", .flag(\.importSkipsUnsupported)),
         .init("keyspace-map-size", .size(\.keyspaceMapSize), isSettable: false),
     ]
 

@@ -173,6 +173,8 @@ public struct ServerConfig: Equatable, Sendable {
     public var logSegmentSize = 64 << 20
     /// The bytes of the log that are kept beyond what recovery and ``backlogSize`` need.
     public var logRetentionSize = 0
+    /// Whether an import leaves out what Redis 2.8 cannot hold, instead of refusing the file.
+    public var importSkipsUnsupported = false
     /// The size of the keyspace's map; 0: as large as needed.
     public var keyspaceMapSize = 0
 

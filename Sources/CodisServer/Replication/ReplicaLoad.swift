@@ -131,14 +131,11 @@ final class ReplicaLoad: @unchecked Sendable {
     }
 
     private func load(_ key: RDBKey, from reader: RDBReader, into keyspace: Keyspace) throws {
-        guard case .string(let value)? = try reader.value.next() else { return }
-        guard keyspace.ensureRoom(bytes: value.count + key.name.count) else {
-            throw Failure(description: "no space left on the disk")
-        }
-        try keyspace.setString(
-            key.name,
+        guard keyspace.ensureRoom(bytes: 64 << 10) else { throw Failure(description: "no space left on the disk") }
+        _ = try ValueImport(keyspace: keyspace, config: config).run(
+            reader.value,
+            key: key.name,
             in: key.databaseIndex,
-            to: value,
             expireAtMilliseconds: key.expireAtMilliseconds ?? 0
         )
     }

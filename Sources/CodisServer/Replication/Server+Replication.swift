@@ -53,6 +53,8 @@ extension Server {
         replication.link?.shutDown()
         config.master = address
         isReplica = true
+        // Whoever waits here for an element would wait for one that somebody else may get.
+        disconnectBlocked()
         effects.stopRecording()
         let link = MasterLink(self, to: address)
         replication.link = link
@@ -147,6 +149,9 @@ extension Server {
         let directory = dataDirectory
         keyspace.close()
         do {
+            // The dumps of the old data are known to the new ones, or the next start would load the last of them.
+            let known = KnownFiles(directory: ServerDirectory.keyspace(in: directory))
+            try known.write(directory: ServerDirectory.keyspace(in: ResyncDirectory.receiving(in: directory)))
             do throws(CommandLogError) { try old.shutdown() } catch { log.warning("Closing the log: \(error)") }
             try ResyncDirectory.adopt(in: directory)
             keyspace = try Keyspace(

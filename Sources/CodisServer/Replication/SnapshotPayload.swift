@@ -40,27 +40,11 @@ enum SnapshotPayload {
             progress()
         }
         try snapshot.read { reader in
-            let walk = reader.walk()
-            var database = -1
-            while let entry = try walk.next() {
-                if entry.database != database {
-                    database = entry.database
-                    try writer.selectDatabase(database)
-                }
-                var value: [UInt8] = []
-                try reader.forEachPiece(of: entry.record) { value += Array($0) }
-                let expiry = entry.record.expireAtMilliseconds
-                try ByteView.with(value) { value throws(RDBError) in
-                    try writer.writeString(
-                        value,
-                        forKey: entry.key,
-                        expireAtMilliseconds: expiry == 0 ? nil : expiry
-                    )
-                }
+            // What has expired is sent as well: the DEL for it is still to come in the stream.
+            try RDBFile.dump(reader, to: writer, now: .min) {
                 if gathered.bytes.count >= stepBytes { try reader.pause { try handOn() } }
             }
         }
-        try writer.finish()
         try handOn()
     }
 

@@ -99,7 +99,7 @@ extension Server {
         // In nodes of 16 kB, as CLIENT LIST counts them.
         lines["client_longest_output_list"] = "\((waiting + 16_383) / 16_384)"
         lines["client_biggest_input_buf"] = "\(sessions.values.map(\.unreadBytes).max() ?? 0)"
-        lines["blocked_clients"] = "0"
+        lines["blocked_clients"] = "\(blocking.all.count)"
     }
 
     // MARK: Memory and persistence
@@ -119,18 +119,17 @@ extension Server {
     }
 
     private func addPersistence(to lines: inout InfoLines) {
-        let isSaving = checkpoints.running != nil
-        let nanoseconds = clock.monotonicNanoseconds - checkpoints.lastStartNanoseconds
+        let seconds = saves.running.map { max(0, clock.monotonicNanoseconds - $0.startedNanoseconds) / 1_000_000_000 }
         lines["loading"] = isLoading ? "1" : "0"
         lines["rdb_changes_since_last_save"] = "\(dirty)"
-        lines["rdb_bgsave_in_progress"] = isSaving ? "1" : "0"
-        lines["rdb_last_save_time"] = "\(checkpoints.lastSaveSeconds)"
-        lines["rdb_last_bgsave_status"] = checkpoints.lastWasGood ? "ok" : "err"
-        lines["rdb_last_bgsave_time_sec"] = "\(checkpoints.lastDurationSeconds)"
-        lines["rdb_current_bgsave_time_sec"] = isSaving ? "\(max(0, nanoseconds) / 1_000_000_000)" : "-1"
+        lines["rdb_bgsave_in_progress"] = seconds == nil ? "0" : "1"
+        lines["rdb_last_save_time"] = "\(saves.lastSeconds)"
+        lines["rdb_last_bgsave_status"] = saves.lastWasGood ? "ok" : "err"
+        lines["rdb_last_bgsave_time_sec"] = "\(saves.lastDurationSeconds)"
+        lines["rdb_current_bgsave_time_sec"] = "\(seconds ?? -1)"
         lines["aof_enabled"] = config.appendOnly ? "1" : "0"
-        lines["aof_rewrite_in_progress"] = "0"
-        lines["aof_rewrite_scheduled"] = "0"
+        lines["aof_rewrite_in_progress"] = checkpoints.isRewriteAskedFor ? "1" : "0"
+        lines["aof_rewrite_scheduled"] = saves.isRewriteScheduled ? "1" : "0"
         lines["aof_last_rewrite_time_sec"] = "-1"
         lines["aof_current_rewrite_time_sec"] = "-1"
         lines["aof_last_bgrewrite_status"] = "ok"

@@ -54,29 +54,3 @@ struct SHA1 {
 
     private static func rotated(_ word: UInt32, _ bits: UInt32) -> UInt32 { word << bits | word >> (32 - bits) }
 }
-
-/// The digest of a keyspace, independent of the order of its keys (Redis 2.8: `debug.c`, computeDatasetDigest).
-struct KeyspaceDigest {
-    private(set) var bytes = [UInt8](repeating: 0, count: 20)
-
-    /// `d ⊕ S(x)`: what is added in any order.
-    mutating func xor(_ added: some Collection<UInt8>) {
-        for (index, byte) in SHA1.digest(of: added).enumerated() { bytes[index] ^= byte }
-    }
-
-    /// `S(d ⊕ S(x))`: what is added in an order that counts.
-    mutating func mix(_ added: some Collection<UInt8>) {
-        xor(added)
-        bytes = SHA1.digest(of: bytes)
-    }
-
-    /// Adds a number as four bytes, the highest first.
-    mutating func mix(number: UInt32) {
-        mix([24, 16, 8, 0].map { UInt8(truncatingIfNeeded: number >> UInt32($0)) })
-    }
-
-    /// The 40 digits.
-    var text: String {
-        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-    }
-}

@@ -110,7 +110,28 @@ private struct RandomCommands {
     }
 
     mutating func next(now: Int64) -> [[UInt8]] {
-        words(now).map { Array($0.utf8) }
+        let words = random.oneIn(3) ? listWords() : words(now)
+        return words.map { Array($0.utf8) }
+    }
+
+    private mutating func listWords() -> [String] {
+        switch random.number(0...14) {
+        case 0...3: [random.pick(["LPUSH", "RPUSH"]), list()] + (0..<random.number(1...40)).map { _ in value() }
+        case 4: [random.pick(["LPUSHX", "RPUSHX"]), list(), value()]
+        case 5, 6: [random.pick(["LPOP", "RPOP"]), list()]
+        case 7: ["RPOPLPUSH", list(), list()]
+        case 8: ["LSET", list(), String(random.number(-5...5)), value()]
+        case 9: ["LINSERT", list(), random.pick(["BEFORE", "AFTER"]), value(), value()]
+        case 10: ["LREM", list(), String(random.number(-2...2)), value()]
+        case 11: ["LTRIM", list(), String(random.number(0...5)), String(random.number(-5...60))]
+        case 12: ["SORT", list(), "ALPHA", "STORE", list()]
+        case 13: ["SORT", list(), "BY", random.pick(["nosort", "*"]), "GET", "*", "GET", "#", "STORE", list()]
+        default: [random.pick(["PEXPIRE", "DEL"]), list(), String(random.number(1...500))]
+        }
+    }
+
+    private mutating func list() -> String {
+        random.oneIn(20) ? key() : random.pick(["l", "m", "{a}l", "list:" + String(repeating: "x", count: 700)])
     }
 
     private mutating func hashOrSet() -> [String] {

@@ -143,10 +143,38 @@ struct ServerCommandsTests {
         #expect(redis("COMMAND x") == .error("ERR Unknown subcommand or wrong number of arguments."))
     }
 
-    @Test("SAVE makes a checkpoint and replies when it is durable")
+    @Test("SAVE writes a dump and counts the changes anew; nobody else is served meanwhile")
     func save() throws {
         let redis = try CommandHarness()
         redis("SET a 1")
+        #expect(redis("INFO persistence").text?.contains("rdb_changes_since_last_save:1\r\n") == true)
         #expect(redis("SAVE") == .ok)
+        #expect(redis("INFO persistence").text?.contains("rdb_changes_since_last_save:0\r\n") == true)
+        #expect(redis("LASTSAVE").number ?? 0 > 1_700_000_000)
+    }
+
+    @Test("while a dump is written, SAVE and BGSAVE are refused, and BGREWRITEAOF waits")
+    func backgroundSave() throws {
+        let redis = try CommandHarness()
+        #expect(redis("BGSAVE") == .status("Background saving started"))
+        #expect(redis("INFO persistence").text?.contains("rdb_bgsave_in_progress:1\r\n") == true)
+        #expect(redis("BGSAVE") == .error("ERR Background save already in progress"))
+        #expect(redis("SAVE") == .error("ERR Background save already in progress"))
+        #expect(redis("BGREWRITEAOF") == .status("Background append only file rewriting scheduled"))
+        #expect(redis("INFO persistence").text?.contains("aof_rewrite_scheduled:1\r\n") == true)
+    }
+
+    @Test("FLUSHALL with save points empties the dump at once")
+    func flushallSaves() throws {
+        let redis = try CommandHarness()
+        redis("SET a 1")
+        #expect(redis("SAVE") == .ok)
+        redis("SET b 1")
+        #expect(redis("FLUSHALL") == .ok)
+        #expect(
+            redis.dump == [0x52, 0x45, 0x44, 0x49, 0x53] + Array("0006".utf8) + [
+                0xFF, 0xDC, 0xB3, 0x43, 0xF0, 0x5A, 0xDC, 0xF2, 0x56,
+            ]
+        )
     }
 }

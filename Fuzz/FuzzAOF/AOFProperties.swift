@@ -1,0 +1,1 @@
+../../Tests/AOFTests/AOFProperties.swift
