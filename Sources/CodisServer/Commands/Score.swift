@@ -19,7 +19,8 @@ enum Score {
     /// Reads a score as `strtod` does; nil for what is no number.
     ///
     /// Hexadecimal, `inf` and exponents are numbers; `nan`, what is too large or too small, and what begins with a
-    /// blank are not. A zero byte ends the number, and no bytes at all are 0 (Redis 2.8: object.c, getDoubleFromObject).
+    /// blank are not. A zero byte ends the number, and no bytes at all are 0 (Redis 2.8: object.c,
+    /// getDoubleFromObject).
     @inline(__always)
     static func parse(_ text: ByteView) -> Double? { plain(text) ?? scan(text, isStrict: true) }
 

@@ -43,7 +43,7 @@ struct SetCommandsTests {
         #expect(server("OBJECT ENCODING s") == "hashtable")
         for number in 0..<512 { server("SADD many \(number * 7 % 512)") }
         #expect(server("OBJECT ENCODING many") == "intset")
-        #expect(server("SMEMBERS many") == .array((0..<512).map { "\($0)" }))
+        #expect(server("SMEMBERS many") == .array((0..<512).map { .bulk("\($0)") }))
         server("SADD many 5")
         #expect(server("OBJECT ENCODING many") == "intset")
         server("SADD many 512")
