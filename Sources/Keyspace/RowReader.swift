@@ -19,8 +19,6 @@ public final class RowReader {
 
     /// Scratch: the key of a row that is looked for.
     let scratch = RowKey()
-    /// Scratch: what trees have for their changes; reading does not use it.
-    let treeScratch = TreeScratch()
     /// A chunk of zeros, for the holes of strings.
     private let zeros = [UInt8](repeating: 0, count: Keyspace.chunkLength)
 

@@ -32,6 +32,17 @@ struct KnownDifference: Sendable {
         } inTwoEight: { reply, _ in
             reply == .bulk("embstr") ? .bulk("raw") : reply
         },
+        KnownDifference(reason: "small sorted sets are called listpacks since 7.0") {
+            $0.starts(with: ["object", "encoding"])
+        } inTwoEight: { reply, _ in
+            reply == .bulk("listpack") ? .bulk("ziplist") : reply
+        },
+        KnownDifference(reason: "the error about missing inputs names the command since 6.2") {
+            ["zunionstore", "zinterstore"].contains($0[0])
+        } inTwoEight: { reply, words in
+            reply == .error("ERR at least 1 input key is needed for '\(words[0])' command")
+                ? .error("ERR at least 1 input key is needed for ZUNIONSTORE/ZINTERSTORE") : reply
+        },
         KnownDifference(reason: "the error about an expire time names the command as 'x' command since 7.0") {
             ["set", "setex", "psetex"].contains($0[0])
         } inTwoEight: { reply, words in
