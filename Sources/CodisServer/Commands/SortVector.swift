@@ -107,7 +107,9 @@ struct SortVector {
 
     // MARK: Order
 
-    /// Sorts the elements: by number and then by their bytes, or by text. What is the same stays as it was.
+    /// Sorts the elements: by number and then by their bytes, or by text.
+    ///
+    /// What is the same stays as it was.
     mutating func sort(_ options: SortOptions) {
         let isDescending = options.isDescending
         let isAlphabetic = options.isAlphabetic
