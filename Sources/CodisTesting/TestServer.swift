@@ -20,8 +20,10 @@ public final class TestServer {
 
     /// Which program this server runs.
     public let program: Program
-    /// The port it listens on; a new one after each start.
+    /// The port it listens on; a new one after each start, unless it is kept.
     public private(set) var port = 0
+    /// Whether the server comes back on the port that it had.
+    public var keepsPort = false
     /// Its `dir`.
     public let directory: String
     /// Lines of the conf file besides `port`, `dir` and `bind`; a change counts from the next start.
@@ -111,7 +113,7 @@ public final class TestServer {
     /// Starts the process and returns at once.
     public func launch() throws {
         precondition(!isRunning, "the server is running already")
-        port = freePort()
+        if port == 0 || !keepsPort { port = freePort() }
         let lines = ["port \(port)", "bind 127.0.0.1", "dir \(directory)"] + configuration
         try Data((lines.joined(separator: "\n") + "\n").utf8).write(to: URL(fileURLWithPath: configurationFile))
         process = try ChildProcess(

@@ -17,7 +17,7 @@ struct ReplicationPair {
         replicaProgram: TestServer.Program = .codis,
         attaches: Bool = true
     ) throws {
-        let redis = ["save \"\"", "appendonly no", "repl-diskless-sync-delay 0"]
+        let redis = ["save \"\"", "appendonly no", "repl-diskless-sync-delay 0", "enable-debug-command yes"]
         master = try TestServer(
             configuration: (masterProgram == .redis ? redis : []) + masterConfiguration,
             program: masterProgram

@@ -65,6 +65,9 @@ final class ReplicaLoad: @unchecked Sendable {
             let received = try ResyncDirectory.prepare(in: directory)
             let (summary, _) = try loadKeyspace(ServerDirectory.keyspace(in: received))
             try makeLog(ServerDirectory.log(in: received))
+            // The dumps that lie here are older than what was received, and are not to be loaded at the next start.
+            let known = KnownFiles(directory: ServerDirectory.keyspace(in: directory))
+            try known.write(directory: ServerDirectory.keyspace(in: received))
             return .success(summary)
         } catch {
             ResyncDirectory.removeReceived(in: directory)

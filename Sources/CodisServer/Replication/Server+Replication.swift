@@ -58,6 +58,7 @@ extension Server {
         effects.stopRecording()
         let link = MasterLink(self, to: address)
         replication.link = link
+        disconnectBlocked()
         configurationChanged()
         loop.scheduleTask(in: .milliseconds(10)) { [weak link] in
             guard let link, link.isWaiting else { return }

@@ -93,11 +93,9 @@ extension Keyspace {
         }
     }
 
-    /// Takes elements that equal `bytes` out of the list `key`, which must be there: the first `limit` ones seen from
-    /// an end.
+    /// Takes elements that equal `bytes` out of the list `key`: the first `limit` ones seen from an end.
     ///
-    /// The key goes with its last element.
-    /// O(n), and O(log n) for each run of neighbours that goes.
+    /// The key must be there, and goes with its last element. O(n), and O(log n) for each run of neighbours that goes.
     ///
     /// - Returns: how many went.
     /// - Throws: `KeyspaceError.failed`.

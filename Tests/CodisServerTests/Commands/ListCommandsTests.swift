@@ -16,7 +16,7 @@ struct ListCommandsTests {
 
     private func encoding(_ key: String = "l") -> TestReply { server("OBJECT ENCODING \(key)") }
 
-    /// Makes a list of the numbers below `count`.
+    /// Fills a list with the elements from 0 on.
     private func fill(_ count: Int, key: String = "l") {
         for start in stride(from: 0, to: count, by: 500) {
             server.run(["RPUSH", key] + (start..<min(start + 500, count)).map(String.init))
