@@ -38,6 +38,10 @@ let package = Package(
         .target(name: "LMDB", dependencies: ["CLMDB", "Bytes"], swiftSettings: settings),
         .target(name: "SlotHash", dependencies: ["Bytes"], swiftSettings: settings),
         .target(name: "RESP", dependencies: ["Bytes", nioCore], swiftSettings: settings),
+        .systemLibrary(
+            name: "CLua",
+            providers: [.apt(["liblua5.1-0-dev", "lua-cjson-dev", "lua-bitop-dev"])]
+        ),
         .systemLibrary(name: "CCRC32C"),
         .systemLibrary(name: "CLZF", providers: [.apt(["liblzf-dev"])]),
         .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
@@ -48,8 +52,8 @@ let package = Package(
         .target(
             name: "CodisServer",
             dependencies: [
-                "AOF", "Bytes", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore, nioPosix,
-                logging,
+                "AOF", "Bytes", "CLua", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore,
+                nioPosix, logging,
             ],
             swiftSettings: settings
         ),

@@ -47,6 +47,10 @@ struct Clock {
         return monotonicNanoseconds - before
     }
 
+    /// Takes back the readings since the monotonic clock stood at `monotonic`, so that the next reading gives all the
+    /// time since then.
+    mutating func forgetReadings(since monotonic: Int64) { monotonicNanoseconds = monotonic }
+
     /// Makes it `milliseconds` since 1970, for tests.
     mutating func set(milliseconds: Int64) {
         sinceEpochNanoseconds = milliseconds * 1_000_000 - monotonicNanoseconds

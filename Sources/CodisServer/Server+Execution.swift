@@ -20,10 +20,12 @@ struct AdmissionGates: OptionSet {
     static let monitored = AdmissionGates(rawValue: 1 << 3)
     /// Commands have other names than their own.
     static let renamed = AdmissionGates(rawValue: 1 << 4)
+    /// A script has run for longer than it may, and still does.
+    static let scriptRuns = AdmissionGates(rawValue: 1 << 5)
     /// A dump has failed, and writes are to be refused until one is written.
     static let saveFailed = AdmissionGates(rawValue: 1 << 7)
     /// There is a master, or a number of replicas is asked for.
-    static let replication = AdmissionGates(rawValue: 1 << 5)
+    static let replication = AdmissionGates(rawValue: 1 << 6)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -53,10 +55,16 @@ extension Server {
     /// Runs a command that may run: times it, propagates what it did, and counts it.
     @inline(__always)
     func run(_ command: Command, _ call: CommandCall) {
+        run(command, call, at: clock.milliseconds)
+    }
+
+    /// Runs a command as of `now`, in ms since 1970.
+    @inline(__always)
+    func run(_ command: Command, _ call: CommandCall, at now: Int64) {
         call.command = command
         call.dirty = 0
         call.isPropagated = false
-        call.now = clock.milliseconds
+        call.now = now
         call.session.lastCommand = command
         isExecuting = true
         let replyStart = call.reply.writerIndex
@@ -124,10 +132,16 @@ extension Server {
     @inline(__always)
     func haveRoom(for command: Command, _ call: CommandCall) -> Bool {
         let bytes = call.request.isEmpty ? call.arguments.byteCount : call.request.count
+        if hasRoom(for: command, bytes, call.arguments.count) { return true }
+        return relieveFullDisk(for: command) { hasRoom(for: command, bytes, call.arguments.count) }
+    }
+
+    @inline(__always)
+    private func hasRoom(for command: Command, _ bytes: Int, _ argumentCount: Int) -> Bool {
         if command.flags.contains(.denyOutOfMemory) {
             return keyspace.ensureRoom(bytes: bytes) && effects.ensureRoom(bytes: bytes + Server.logReserve)
         }
-        return keyspace.ensureRoomForDelete() && effects.ensureRoom(bytes: bytes + 256)
+        return keyspace.ensureRoomForDelete(rows: argumentCount) && effects.ensureRoom(bytes: bytes + 256)
     }
 
     /// Bytes of the log that only deletes may use when the disk is full.
@@ -156,6 +170,10 @@ extension Server {
             refuse(call, refusal, abortsTransaction: !refusal.hasPrefix("READONLY"))
             return false
         }
+        if gates.contains(.scriptRuns), !mayRunDuringScript(command, call) {
+            refuse(call, "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.")
+            return false
+        }
         if gates.contains(.renamed), !call.arguments[0].equalsIgnoringCase(command.name) {
             // The log knows the command by its own name only.
             call.request = ByteView()
@@ -167,7 +185,8 @@ extension Server {
         return true
     }
 
-    private static let saveRefusal =
+    /// Why writes are refused when a dump has failed.
+    static let saveRefusal =
         "MISCONF Redis is configured to save RDB snapshots, but is currently not able to persist on disk. Commands "
         + "that may modify the data set are disabled. Please check Redis logs for details about the error."
 
@@ -197,8 +216,9 @@ extension Server {
     // MARK: Slow commands
 
     private func noteSlow(_ command: Command, _ call: CommandCall, _ nanoseconds: Int64) {
-        // The commands of a transaction count, not EXEC as well.
+        // The commands of a transaction count, not EXEC as well; a script that was suspended does when it has ended.
         guard !isLoading, command.name != "exec" else { return }
+        guard !(gates.contains(.scriptRuns) && command.flags.contains(.noScript)) else { return }
         let threshold = config.slowLogSlowerThanMicroseconds
         if threshold >= 0, nanoseconds / 1000 >= Int64(threshold) {
             slowLog.note(
@@ -209,6 +229,21 @@ extension Server {
             )
         }
         noteLatency(command.flags.contains(.fast) ? "fast-command" : "command", nanoseconds: nanoseconds)
+    }
+
+    /// Notes how long a script took that was suspended.
+    func noteScript(_ command: Command, _ arguments: [[UInt8]], nanoseconds: Int64) {
+        guard nanoseconds >= slowNanoseconds else { return }
+        let call = CommandCall(effects: effects)
+        ByteView.with(Array(arguments.joined())) { bytes in
+            var rest = bytes
+            let views = arguments.map { argument in
+                defer { rest = rest.dropFirst(argument.count) }
+                return rest.prefix(argument.count)
+            }
+            call.arguments.take(views)
+            noteSlow(command, call, nanoseconds)
+        }
     }
 
     /// Tells the latency monitor that something took long, if it did.

@@ -24,7 +24,8 @@ extension Server {
     func shutDown(saving: Bool?) -> Bool {
         log.warning("User requested shutdown...")
         stopBackgroundSave()
-        if saving == false {
+        // A script that runs for too long is in the middle of something: then there is nothing whole to save.
+        if saving == false || scriptEngine?.isSuspended == true {
             // What a script that still runs, or a transaction, did so far is neither in the log nor committed.
             effects.abandonUnit()
             do {

@@ -68,6 +68,9 @@ final class Server: @unchecked Sendable {
     /// Where in the log the command that runs begins, and the database that is selected there.
     var commandStart: (offset: UInt64, database: Int) = (0, -1)
 
+    /// The interpreter of scripts, once there was one; see `scripts`.
+    var scriptEngine: ScriptEngine?
+
     // The tick: see Server+Tick.swift.
     var touched: [Session] = []
     var isTickEndScheduled = false

@@ -13,6 +13,8 @@ struct SessionHolds: OptionSet {
     static let paused = SessionHolds(rawValue: 1 << 0)
     /// A command that waits for data.
     static let blocked = SessionHolds(rawValue: 1 << 1)
+    /// A script of its own that takes long.
+    static let script = SessionHolds(rawValue: 1 << 2)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.

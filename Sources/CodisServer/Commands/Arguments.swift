@@ -54,6 +54,20 @@ struct Arguments: ~Copyable {
         count = arguments.count
     }
 
+    /// Has room for `count` arguments, each of which must then be set.
+    @inline(__always)
+    mutating func begin(count: Int) {
+        if count > capacity || capacity > Arguments.mostRoomKept { makeRoom(for: count) }
+        self.count = count
+    }
+
+    /// Makes `view`, whose bytes must outlive the command, the argument at `index`.
+    @inline(__always)
+    mutating func set(_ index: Int, _ view: ByteView) {
+        precondition(index >= 0 && index < count, "argument index out of range")
+        unsafe views[index] = view
+    }
+
     private mutating func makeRoom(for count: Int) {
         let wanted = max(Arguments.leastRoom, count)
         guard wanted > capacity || capacity > Arguments.mostRoomKept else { return }

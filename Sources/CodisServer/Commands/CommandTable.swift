@@ -11,11 +11,12 @@ final class CommandTable {
     /// All rows of all families.
     static let families: [[Command]] = [
         StringCommands.table, BitCommands.table, ListCommands.table, SortCommand.table, HashCommands.table,
-        KeyCommands.table, ExpireCommands.table, ScanCommands.table, ObjectCommand.table, DumpCommands.table,
+        SetCommands.table, SetAlgebraCommands.table, SortedSetCommands.table, KeyCommands.table, ExpireCommands.table,
+        ScanCommands.table, ObjectCommand.table, DumpCommands.table,
         ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
         ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,
-        HyperLogLogCommands.table, MigrateCommand.table,
+        HyperLogLogCommands.table, MigrateCommand.table, ScriptCommands.table,
     ]
 
     /// The rows, each at the index that it has as its number.

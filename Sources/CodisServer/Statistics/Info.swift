@@ -113,7 +113,7 @@ extension Server {
         lines["used_memory_rss"] = "\(resident)"
         lines["used_memory_peak"] = "\(peak)"
         lines["used_memory_peak_human"] = InfoLines.human(peak)
-        lines["used_memory_lua"] = "0"
+        lines["used_memory_lua"] = "\(scripts.memory)"
         lines["mem_fragmentation_ratio"] = InfoLines.fixed(used > 0 ? Double(resident) / Double(used) : 0)
         lines["mem_allocator"] = "libc"
     }
