@@ -77,8 +77,9 @@ struct LuaStack {
     @inline(__always)
     func boolean(at index: Int) -> Bool { unsafe lua_toboolean(state, Int32(index)) != 0 }
 
-    /// The string at `index`, which lives as long as it is anywhere on the stack; nil if it is none. A number becomes
-    /// one.
+    /// The string at `index`, which lives as long as it is anywhere on the stack; nil if it is none.
+    ///
+    /// A number becomes one.
     @inline(__always)
     func string(at index: Int) -> ByteView? {
         var length = 0

@@ -247,8 +247,9 @@ final class ScriptEngine: @unchecked Sendable {
         return isTooMuch ? .max : startedAtNanoseconds.addingReportingOverflow(nanoseconds).partialValue
     }
 
-    /// Whether the caller can wait: it is a client, and no transaction goes on with the next command at once. A replica
-    /// has no limit, as in 2.8.
+    /// Whether the caller can wait: it is a client, and no transaction goes on with the next command at once.
+    ///
+    /// A replica has no limit, as in 2.8.
     private func canSuspend(_ call: CommandCall) -> Bool {
         call.session.isOpen && !call.session.modes.contains(.transaction) && !server.isLoading && !server.isReplica
     }
