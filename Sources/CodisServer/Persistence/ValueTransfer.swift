@@ -137,8 +137,11 @@ struct ValueImport {
     let keyspace: Keyspace
     let config: ServerConfig
 
-    /// The types that are built from elements; no command makes values of another.
-    private static let builtTypes: [ValueType] = [.hash, .set, .list]
+    /// The types that are built from elements; sorted sets are, where there are commands for them.
+    private static let builtTypes: Set<ValueType> = {
+        let hasSortedSets = CommandTable.families.joined().contains { $0.name == "zadd" }
+        return hasSortedSets ? [.hash, .set, .list, .sortedSet] : [.hash, .set, .list]
+    }()
 
     /// Makes `key` what `reader` has; what was there is replaced.
     ///
@@ -155,7 +158,9 @@ struct ValueImport {
             try keyspace.setString(key, in: database, to: value, expireAtMilliseconds: expireAtMilliseconds)
             return true
         }
-        guard ValueImport.builtTypes.contains(reader.kind.valueType) else { return false }
+        guard ValueImport.builtTypes.contains(reader.kind.valueType) else {
+            throw ImportError("'\(String(key))' is a sorted set, and this server has no commands for those")
+        }
         let builder = ValueBuilder(keyspace, key: key, in: database, type: reader.kind.valueType)
         var form = FormChooser(reader.kind, config)
         do {
