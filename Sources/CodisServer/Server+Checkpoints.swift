@@ -38,6 +38,8 @@ struct CheckpointState {
     var runningWaiters: [(Bool) -> Void] = []
     var lastWasGood = true
     var completed = 0
+    /// When one last was made to free a full disk, and did not.
+    var reliefFailedNanoseconds: Int64 = -1_000_000_000
     /// Whether BGREWRITEAOF waits for one.
     var isRewriteAskedFor = false
 }
@@ -214,7 +216,7 @@ extension Server {
     }
 
     /// Makes a checkpoint and waits for it: SAVE and the end of the server; false also within a unit of effects.
-    func checkpointNow() -> Bool {
+    func checkpointNow(evenIfUnchanged: Bool = false) -> Bool {
         if let running = checkpoints.running {
             // The thread may be at it: wait, then hear of its end here instead of later.
             guard finishRunning(running) else { return false }
@@ -224,7 +226,9 @@ extension Server {
         }
         do {
             try commandLog.writeFrame()
-            guard let checkpoint = try keyspace.commit(at: position) else { return true }
+            guard let checkpoint = try keyspace.commit(at: position, evenIfUnchanged: evenIfUnchanged) else {
+                return true
+            }
             begin(checkpoint)
             return finishRunning(checkpoint)
         } catch {
@@ -250,6 +254,35 @@ extension Server {
         }
         checkpointEnded(checkpoint, nil)
         return true
+    }
+
+    // MARK: A full disk
+
+    /// Frees what checkpoints can free, while a command that found no room waits; gives what `isEnough` then says.
+    ///
+    /// Pages that were changed, or given back, since the last commit can be used again once that commit and the one
+    /// after it are durable, and the log before them is not needed for recovery: on a full disk it goes, what is kept
+    /// for replicas with it. Without this a delete could be refused for want of the room that it would make. What was
+    /// tried in vain is not tried again for a while, sooner for what frees room than for what needs it.
+    func relieveFullDisk(for command: Command, isEnough: () -> Bool) -> Bool {
+        guard !isLoading, !isExecuting, writeRefusal == nil else { return false }
+        let pause: Int64 = command.flags.contains(.denyOutOfMemory) ? 1_000_000_000 : 100_000_000
+        guard clock.monotonicNanoseconds - checkpoints.reliefFailedNanoseconds >= pause else { return false }
+        for _ in 0..<2 {
+            guard checkpointNow(evenIfUnchanged: true) else { break }
+            effects.log?.trimNow(before: keyspace.position.offset)
+            if isEnough() { return true }
+        }
+        let tree = keyspace.storageStatistics
+        let lacking = keyspace.ensureRoomForDelete() ? "the log" : "the tree"
+        log.verbose(
+            "The disk is full and \(lacking) has no room: \(tree.freeBytes) bytes of the tree are free, "
+                + "\(tree.allocatedBytes - tree.usedBytes) behind its end, the log has "
+                + "\(effects.log?.sizeOnDiskBytes ?? 0) bytes in \(effects.log?.segmentCount ?? 0) segments."
+        )
+        clock.readAll()
+        checkpoints.reliefFailedNanoseconds = clock.monotonicNanoseconds
+        return false
     }
 
     // MARK: Reclaim
@@ -280,6 +313,10 @@ extension Server {
             // The end of the tick sees that the keyspace has failed.
         }
         noteLatency("reclaim-step", nanoseconds: spent)
+        if !keyspace.ensureRoomForDelete(), checkpoints.running == nil {
+            // What was reclaimed so far becomes room for the rest when it is committed.
+            requestCheckpoint()
+        }
         if keyspace.failure != nil || keyspace.commitIsDue { needsTickEnd() }
     }
 }

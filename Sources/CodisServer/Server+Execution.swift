@@ -132,10 +132,16 @@ extension Server {
     @inline(__always)
     func haveRoom(for command: Command, _ call: CommandCall) -> Bool {
         let bytes = call.request.isEmpty ? call.arguments.byteCount : call.request.count
+        if hasRoom(for: command, bytes, call.arguments.count) { return true }
+        return relieveFullDisk(for: command) { hasRoom(for: command, bytes, call.arguments.count) }
+    }
+
+    @inline(__always)
+    private func hasRoom(for command: Command, _ bytes: Int, _ argumentCount: Int) -> Bool {
         if command.flags.contains(.denyOutOfMemory) {
             return keyspace.ensureRoom(bytes: bytes) && effects.ensureRoom(bytes: bytes + Server.logReserve)
         }
-        return keyspace.ensureRoomForDelete() && effects.ensureRoom(bytes: bytes + 256)
+        return keyspace.ensureRoomForDelete(rows: argumentCount) && effects.ensureRoom(bytes: bytes + 256)
     }
 
     /// Bytes of the log that only deletes may use when the disk is full.

@@ -66,6 +66,11 @@ extension TestReply {
     }
 }
 
+extension TestReply: ExpressibleByStringLiteral {
+    /// A string reply, so that `server("GET k") == "v"` reads as it does at a prompt.
+    public init(stringLiteral text: String) { self = .bulk(text) }
+}
+
 extension TestReply: CustomStringConvertible {
     /// The reply as redis-cli would print it, on one line; long strings are cut.
     public var description: String {

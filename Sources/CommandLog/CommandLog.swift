@@ -281,6 +281,13 @@ public final class CommandLog {
         worker.perform { [state] in state.trim(before: offset) }
     }
 
+    /// As `trim(before:)`, but here and now: for a full disk, on which the next frame waits for the room.
+    public func trimNow(before offset: UInt64) {
+        guard !isClosed else { return }
+        state.trim(before: offset)
+        state.spare.withLock { $0.refused = nil }
+    }
+
     /// Ends the current segment, unless it is empty, so that the next frame begins a new one.
     ///
     /// For checkpoints: opening the log at an offset walks the frames before it in its segment, and there are none

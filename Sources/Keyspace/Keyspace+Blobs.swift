@@ -59,7 +59,6 @@ extension Keyspace {
     ) throws(LMDBError) {
         auxiliary.setBlob(object: object, blob: blob, index: index)
         let memory = unsafe try transaction.reserve(auxiliary.view, count: bytes.count, in: slotTables[Int(home)])
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         writer.append(bytes)
     }
@@ -132,7 +131,7 @@ extension Keyspace {
 
     /// Commits if the transaction has grown so large that the rest of a long write should not join it.
     func relievePressure() throws(KeyspaceError) {
-        guard room.isUnderPressure(limit: options.dirtyPages), let onPressure else { return }
+        guard commitIsDue, let onPressure else { return }
         try onPressure()
     }
 }

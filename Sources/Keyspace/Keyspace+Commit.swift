@@ -26,13 +26,13 @@ extension Keyspace {
     public var position: LogPosition { state.position }
 
     /// Whether so many pages were changed since the last commit that the next one is due.
-    public var commitIsDue: Bool { room.touchedPages >= options.dirtyPages }
+    public var commitIsDue: Bool { transaction.dirtyPages >= options.dirtyPages }
 
     /// Whether the open transaction has used up half of what it may change before a commit is due.
-    public var isCommitAdvisable: Bool { room.touchedPages >= options.dirtyPages / 2 }
+    public var isCommitAdvisable: Bool { transaction.dirtyPages >= options.dirtyPages / 2 }
 
     /// Whether what must stay in the open transaction may change more.
-    public var transactionHasRoom: Bool { room.touchedPages < options.mostDirtyPages }
+    public var transactionHasRoom: Bool { transaction.dirtyPages < options.mostDirtyPages }
 
     /// Whether a checkpoint is still being made durable.
     public var isMakingDurable: Bool { pendingCheckpoint != nil }
@@ -47,10 +47,15 @@ extension Keyspace {
     /// - Returns: what another thread is to make durable and then `finish(_:)` is to hear of. Nil if nothing was
     ///   changed since the last commit, or if an earlier checkpoint is still being made durable; a later one will then
     ///   stand for this commit too.
+    /// - Parameter evenIfUnchanged: whether there is a commit even if nothing was changed since the last one: pages
+    ///   that a commit frees can be used only when a later one is durable.
     /// - Throws: `KeyspaceError.failed`.
-    public func commit(at position: LogPosition) throws(KeyspaceError) -> Checkpoint? {
+    public func commit(
+        at position: LogPosition,
+        evenIfUnchanged: Bool = false
+    ) throws(KeyspaceError) -> Checkpoint? {
         if let failure { throw failure }
-        if hasUncommittedChanges || position != state.position || !hasCommitted {
+        if hasUncommittedChanges || position != state.position || !hasCommitted || evenIfUnchanged {
             try commitTransaction(position)
         }
         let last = environment.information.lastTransaction
@@ -120,6 +125,8 @@ extension Keyspace {
         durablePin = pendingPin
         pendingPin = nil
         pendingCheckpoint = nil
+        // The pin has moved on, and the pages that it held can be used.
+        room.freePages = countFreePages()
     }
 
     /// Doubles the map when half of it is used.
@@ -146,40 +153,47 @@ extension Keyspace {
         durableCommit = last
         try environment.setMapSize(bytes: information.mapSizeBytes * 2)
         durablePin = try environment.beginReading()
-        room.deallocate()
         room = RoomReserve(environment: environment)
+        room.leavesRoomForLog = true
     }
 
-    /// Learns from the last commit how many pages are free, as far as the pins let them be used.
+    /// Learns from the last commit how much room there is.
     func measureRoom() {
+        room.begin(lastPage: environment.information.lastPage, freePages: countFreePages())
+    }
+
+    /// The pages that the last commit left free, as far as the pins let them be used.
+    private func countFreePages() -> Int {
+        guard let reader = try? environment.beginReading() else { return 0 }
+        defer { reader.abort() }
+        guard let cursor = try? reader.cursor(Transaction.freePages) else { return 0 }
+        defer { cursor.close() }
         var free = 0
-        if let reader = try? environment.beginReading(), let cursor = try? reader.cursor(Transaction.freePages) {
-            let oldest = UInt64(snapshots.reduce(durableCommit) { min($0, $1.commit) })
-            var row = try? cursor.first()
-            while let found = row ?? nil {
-                guard found.key.count == 8, found.value.count >= 8 else { break }
-                guard found.key.littleEndian(UInt64.self, at: 0) < oldest else { break }
-                free += Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
-                row = try? cursor.next()
-            }
-            cursor.close()
-            reader.abort()
+        let oldest = UInt64(snapshots.reduce(durableCommit) { min($0, $1.commit) })
+        var row = try? cursor.first()
+        while let found = row ?? nil {
+            guard found.key.count == 8, found.value.count >= 8 else { break }
+            guard found.key.littleEndian(UInt64.self, at: 0) < oldest else { break }
+            free += Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
+            row = try? cursor.next()
         }
-        room.begin(lastPage: environment.information.lastPage, freePages: free)
+        return free
     }
 
     /// Whether a command of `bytes` can be written for certain.
     ///
     /// False means that the disk is full: only what frees space may then go on, as long as `ensureRoomForDelete()`
-    /// says so.
+    /// says so. A row may take a page of its own and split the one that it comes into, on every level.
     @inline(__always)
     public func ensureRoom(bytes: Int) -> Bool {
-        room.ensure(bytes: min(bytes, 64 << 20), reserve: RoomReserve.reservedPages)
+        let pages = min(bytes, 64 << 20) / 2000 + 16
+        return room.ensure(pages: pages, for: transaction, reserve: RoomReserve.reservedPages)
     }
 
-    /// Whether a delete can be written for certain, out of what is kept for it when the disk is full.
-    public func ensureRoomForDelete() -> Bool {
-        room.ensure(bytes: 0, reserve: 256)
+    /// Whether `rows` rows can be deleted or changed in place for certain, out of what is kept for that when the disk
+    /// is full.
+    public func ensureRoomForDelete(rows: Int = 32) -> Bool {
+        room.ensure(pages: 2 * rows + 16, for: transaction, reserve: RoomReserve.leastReservedPages)
     }
 
     /// Ends the use of the keyspace; what was not committed is lost, as far as this object knows of it.
@@ -222,9 +236,9 @@ extension Keyspace {
         return StorageStatistics(
             mapBytes: information.mapSizeBytes,
             usedBytes: (information.lastPage + 1) * environment.pageSize,
-            freeBytes: room.freePagesAtCommit * environment.pageSize,
+            freeBytes: room.freePages * environment.pageSize,
             allocatedBytes: room.allocatedBytes,
-            dirtyPages: room.touchedPages,
+            dirtyPages: failure == nil ? transaction.dirtyPages : 0,
             commits: information.lastTransaction,
             commitsNotDurable: information.lastTransaction - durableCommit,
             readers: information.readers,

@@ -48,7 +48,6 @@ extension Keyspace {
 
     @unsafe @inline(__always)
     private func writeNamed(_ memory: UnsafeMutableRawBufferPointer, _ value: ByteView) {
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         writer.append(0)
         writer.append(value)
@@ -102,7 +101,6 @@ extension Keyspace {
             count: row.rowLength,
             in: slotTables[Int(record.home)]
         )
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         row.write(to: &writer)
         record.objectBytes += row.rowLength - (old?.rowLength ?? -element.length)
@@ -125,66 +123,9 @@ extension Keyspace {
         guard let found = try cursor.find(element.view) else { return false }
         guard let row = NamedRow(found) else { throw .corrupted }
         try cursor.deleteCurrent()
-        room.touchForDelete()
         record.objectBytes -= element.length + row.rowLength
         if row.nameBlob != 0 { try letGo(blob: row.nameBlob, length: row.nameLength, &record) }
         if row.valueBlob != 0 { try letGo(blob: row.valueBlob, length: row.valueLength, &record) }
         return true
-    }
-
-    // MARK: Nodes
-
-    /// The length of the row of a tree's node: two fit one page.
-    static let nodeLength = 2000
-
-    /// Makes a row for node `id` and returns its memory, of which nothing is known; it holds until the next change of
-    /// any row.
-    @unsafe
-    func makeNode(_ record: inout Record, _ id: UInt32) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
-        element.setElement(object: record.object, kind: ElementKind.node, index: id)
-        let memory = unsafe try transaction.reserve(
-            element.view,
-            count: Keyspace.nodeLength,
-            in: slotTables[Int(record.home)]
-        )
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
-        record.objectBytes += element.length + Keyspace.nodeLength
-        return unsafe memory
-    }
-
-    /// The memory of node `id`, to be changed where it lies; it holds until the next change of any row.
-    ///
-    /// O(log n). The key's row must be written or `keyChanged` called in the same change.
-    @unsafe
-    func editNode(_ record: Record, _ id: UInt32) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
-        element.setElement(object: record.object, kind: ElementKind.node, index: id)
-        // What is reserved under an existing key of the same length keeps its bytes.
-        let cursor = try transaction.cursor(slotTables[Int(record.home)])
-        defer { cursor.close() }
-        guard let row = try cursor.find(element.view), row.count == Keyspace.nodeLength else { throw .corrupted }
-        let memory = unsafe try cursor.reserveCurrent(element.view, count: Keyspace.nodeLength)
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
-        return unsafe memory
-    }
-
-    /// Deletes node `id`.
-    func deleteNode(_ record: inout Record, _ id: UInt32) throws(LMDBError) {
-        element.setElement(object: record.object, kind: ElementKind.node, index: id)
-        guard try transaction.delete(element.view, in: slotTables[Int(record.home)]) else { throw .corrupted }
-        room.touchForDelete()
-        record.objectBytes -= element.length + Keyspace.nodeLength
-    }
-}
-
-extension RowReader {
-    /// The bytes of node `id` of the record's object; nil, and a failure, if it is not there.
-    func node(_ record: Record, _ id: UInt32) -> ByteView? {
-        scratch.setElement(object: record.object, kind: ElementKind.node, index: id)
-        return reading { () throws(LMDBError) in
-            guard let row = try transaction.get(scratch.view, in: slotTables[Int(record.home)]) else {
-                throw .corrupted
-            }
-            return row
-        }
     }
 }

@@ -55,7 +55,6 @@ extension Keyspace {
             guard let (found, rowLength) = try findTarget(), found.encoding == 0 else { return }
             // What is reserved in the place of a row of the same length keeps its bytes.
             let memory = unsafe try cursor(target.slot).reserveCurrent(target.view, count: rowLength)
-            unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
             unsafe memory.storeBytes(of: 1, toByteOffset: 1, as: UInt8.self)
         }
     }

@@ -69,7 +69,6 @@ extension Keyspace {
 
     private func putReclaim(count: Int, _ fill: (inout RowWriter) -> Void) throws(LMDBError) {
         let memory = unsafe try transaction.reserve(auxiliary.view, count: count, in: reclaimTable)
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         fill(&writer)
         hasReclaimRows = true
@@ -194,7 +193,6 @@ extension Keyspace {
                 return
             }
             budget -= 1
-            room.touchForDelete()
             try cursor.deleteCurrent()
         }
     }
@@ -231,8 +229,11 @@ extension Keyspace {
             auxiliary.setElementPrefix(object: nil)
             if try cursor.seek(auxiliary.view) == nil {
                 let pages = try transaction.statistics(of: slotTables[slot]).pages
+                guard room.ensure(pages: pages, for: transaction, reserve: RoomReserve.leastReservedPages) else {
+                    budget = 0
+                    return false
+                }
                 try transaction.clear(slotTables[slot])
-                room.touchForDelete()
                 budget -= 1 + pages / 8
                 return true
             }
@@ -245,7 +246,6 @@ extension Keyspace {
             }
             guard let record = Record(row.value) else { throw .corrupted }
             budget -= 2
-            room.touchForDelete()
             let (object, home, keyObject) = (record.object, record.home, record.keyObject)
             let expiry = record.expireAtMilliseconds
             if expiry != 0 { auxiliary.setExpiry(atMilliseconds: expiry, rowKey: row.key) }

@@ -70,7 +70,6 @@ extension Keyspace {
             old != nil
             ? unsafe try cursor.reserveCurrent(target.view, count: length)
             : unsafe try cursor.reserve(target.view, count: length)
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         record.writeHead(to: &writer)
         writer.append(payload)
@@ -138,7 +137,6 @@ extension Keyspace {
     func writeChunk(_ bytes: ByteView, object: UInt64, home: Int, index: Int) throws(LMDBError) {
         auxiliary.setElement(object: object, kind: ElementKind.chunk, index: UInt32(index))
         let memory = unsafe try transaction.reserve(auxiliary.view, count: bytes.count, in: slotTables[home])
-        unsafe room.touch(memory.baseAddress.unsafelyUnwrapped)
         var writer = unsafe RowWriter(memory)
         writer.append(bytes)
     }
@@ -160,7 +158,6 @@ extension Keyspace {
         let hasObject = old.object != 0
         let slot = target.slot
         try cursor(slot).deleteCurrent()
-        room.touchForDelete()
         var difference = SlotCounts()
         difference.keys = -1
         difference.bytes = -(target.length + old.rowLength + old.objectBytes)
@@ -178,14 +175,12 @@ extension Keyspace {
         if old != 0 {
             auxiliary.setExpiry(atMilliseconds: old, rowKey: target.view)
             try transaction.delete(auxiliary.view, in: expiryTable)
-            room.touchForDelete()
             difference.expiring -= 1
             difference.expirySum &-= UInt64(bitPattern: old)
         }
         if new != 0 {
             auxiliary.setExpiry(atMilliseconds: new, rowKey: target.view)
-            let memory = unsafe try transaction.reserve(auxiliary.view, count: 0, in: expiryTable)
-            if let address = memory.baseAddress { unsafe room.touch(address) }
+            try transaction.put(auxiliary.view, ByteView(), in: expiryTable)
             difference.expiring += 1
             difference.expirySum &+= UInt64(bitPattern: new)
         }

@@ -82,4 +82,53 @@ extension Keyspace {
         }
         return staged
     }
+
+    /// Takes a member chosen at random out of the set `key`, each as likely as any other, and the key with the last.
+    ///
+    /// The caller has checked the type. Expected O(log n).
+    ///
+    /// - Parameter body: gets the member before it goes; it must not change the keyspace.
+    /// - Returns: how many members are left, or nil if there is no such key.
+    /// - Throws: `KeyspaceError.failed`.
+    public func popMember(
+        _ key: ByteView,
+        in database: Int,
+        _ body: (ElementBytes) -> Void
+    ) throws(KeyspaceError) -> Int? {
+        setTarget(key, database)
+        return try change { () throws(LMDBError) in
+            var edit = try beginEdit(.set)
+            guard edit.record.count > 0 else { return nil }
+            if edit.isPacked {
+                var packedReader = PackedReader(packed.view)
+                for _ in 0..<Int.random(in: 0..<edit.record.count, using: &generator) { _ = packedReader.next() }
+                let start = packedReader.offset
+                guard let member = packedReader.next() else { throw .corrupted }
+                body(ElementBytes(member))
+                packed.remove(start..<packedReader.offset)
+                edit.isChanged = true
+            } else {
+                guard case .member(let member)? = reader.randomElement(of: edit.record, using: &generator) else {
+                    throw .corrupted
+                }
+                body(member)
+                if let inline = member.inline {
+                    element.setNamed(object: edit.record.object, name: inline, hashKey: state.hashKey)
+                } else {
+                    ByteView.with(reader.bytes(of: member)) {
+                        element.setNamed(object: edit.record.object, name: $0, hashKey: state.hashKey)
+                    }
+                }
+                guard try removeNamedElement(&edit.record) else { throw .corrupted }
+            }
+            edit.record.count -= 1
+            try finishEdit(&edit, key, database)
+            return edit.record.count
+        }
+    }
+
+    /// A member of the set, field of the hash or member of the sorted set of `record`, chosen at random.
+    public func randomElement(of record: Record) -> ValueElement? {
+        reader.randomElement(of: record, using: &generator)
+    }
 }

@@ -155,12 +155,14 @@ public final class Keyspace {
         for database in options.databases..<256 where counts[database].total.keys > 0 {
             throw .format("database \(database) has keys, but there are only \(options.databases) databases")
         }
-        guard ensureRoom(bytes: 0) else { throw .failed("no space left on the disk to open the keyspace") }
+        guard ensureRoom(bytes: 0) || ensureRoomForDelete() else {
+            throw .failed("no space left on the disk to open the keyspace")
+        }
+        room.leavesRoomForLog = true
     }
 
     deinit {
         close()
-        room.deallocate()
     }
 
     private func loadCounts() throws(LMDBError) {

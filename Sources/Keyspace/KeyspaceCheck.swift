@@ -116,7 +116,7 @@ struct KeyspaceCheck {
             return checkNamed(row, &sum)
         case ElementKind.node:
             guard row.key.count == ElementKind.nodeKeyLength else { return "a node has a damaged key" }
-            guard row.value.count == Keyspace.nodeLength else { return "a node has \(row.value.count) bytes" }
+            guard row.value.count == TreeNode.length else { return "a node has \(row.value.count) bytes" }
             sum.nodes += 1
         case ElementKind.blob:
             guard row.key.count == ElementKind.blobKeyLength else { return "a blob has a damaged key" }
@@ -198,7 +198,7 @@ struct KeyspaceCheck {
             walked[database, default: [:]][slot] = sum
         }
         if record.object != 0 {
-            checkObject(record, name)
+            try checkObject(record, name)
         } else if record.type != .string {
             checkPacked(record, name)
         }
@@ -217,7 +217,7 @@ struct KeyspaceCheck {
         if object >= keyspace.state.nextObject { report("\(owner): its object \(object) is from the future") }
     }
 
-    private mutating func checkObject(_ record: Record, _ name: String) {
+    private mutating func checkObject(_ record: Record, _ name: String) throws(LMDBError) {
         claim(record.object, name)
         let stored = elements[record.object] ?? Elements(home: Int(record.home))
         if stored.home != Int(record.home) { report("\(name): its rows are in slot \(stored.home)") }
@@ -237,9 +237,17 @@ struct KeyspaceCheck {
             if stored.blobs != stored.references { report("\(name): its blobs are not those of its elements") }
         case .list: checkList(record, stored, name)
         }
+        if record.type == .sortedSet { try checkTree(record, stored, name) }
         if record.type != .string, record.payload.count > Record.longestCollectionPayload {
             report("\(name): its row has \(record.payload.count) bytes of payload")
         }
+    }
+
+    /// The tree of a sorted set in rows.
+    private mutating func checkTree(_ record: Record, _ stored: Elements, _ name: String) throws(LMDBError) {
+        let (problems, nodes) = try keyspace.reader.checkSortedSet(record)
+        for problem in problems { report("\(name): \(problem)") }
+        if nodes != stored.nodes { report("\(name): has \(stored.nodes) nodes, its tree \(nodes)") }
     }
 
     /// A collection that is packed into its row.
@@ -259,9 +267,21 @@ struct KeyspaceCheck {
             }
         }
         if !reader.isAtEnd { report("\(name): its packed elements are damaged") }
+        if record.type == .sortedSet { checkOrder(record, name) }
         if record.count == 0 { report("\(name): has no elements") }
         if count != record.count { report("\(name): \(count) elements are packed, its head says \(record.count)") }
         if record.type != .list, names.count != count { report("\(name): has an element twice") }
+    }
+
+    private mutating func checkOrder(_ record: Record, _ name: String) {
+        var reader = PackedReader(record.payload)
+        var last: (score: Double, member: ByteView)?
+        while let next = reader.nextScored() {
+            if let last, last.score > next.score || last.score == next.score && last.member.compare(next.member) >= 0 {
+                report("\(name): its packed members are out of order")
+            }
+            last = next
+        }
     }
 
     private mutating func checkReclaim() throws(LMDBError) {

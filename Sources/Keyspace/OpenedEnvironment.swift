@@ -28,7 +28,7 @@ struct OpenedEnvironment {
         do throws(LMDBError) {
             environment = try Environment(
                 directory: directory.workingPath,
-                mapSizeBytes: (wanted + 0xFFFFF) & ~0xFFFFF,
+                mapSizeBytes: (wanted + 0x1FFFFF) & ~0x1FFFFF,
                 maximumTables: 1024 + 8,
                 readAhead: options.readAhead
             )

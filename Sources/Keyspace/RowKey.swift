@@ -47,7 +47,7 @@ enum ElementKind {
     /// Sort key `[keyed SipHash of the name: 8][name]`; a name of more than 477 bytes has its first 470 and a second
     /// hash there, 496 bytes of key in all, and its bytes in a blob. The value is a `NamedRow`.
     static let named: UInt8 = 1
-    /// A node of a tree: sort key `[node id: 4]`, rows of `Keyspace.nodeLength` bytes that are edited where they lie.
+    /// A node of a counted tree: sort key `[number: 8]`, rows of `TreeNode.length` bytes that are edited in place.
     static let node: UInt8 = 2
     /// A chunk of a blob, which is a long name or a large value: sort key `[blob id: 8][index: 4]`.
     static let blob: UInt8 = 3
@@ -55,7 +55,7 @@ enum ElementKind {
     /// The length of the key of a chunk of a string.
     static let chunkKeyLength = RowKeyLayout.elementPrefixLength + 4
     /// The length of the key of a node.
-    static let nodeKeyLength = RowKeyLayout.elementPrefixLength + 4
+    static let nodeKeyLength = RowKeyLayout.elementPrefixLength + 8
     /// The length of the key of a chunk of a blob.
     static let blobKeyLength = RowKeyLayout.elementPrefixLength + 12
 }
@@ -114,7 +114,7 @@ final class RowKey {
         length = writer.length
     }
 
-    /// Becomes the key of an element row with a number: a chunk of a string, or a node of a tree.
+    /// Becomes the key of a chunk of a string.
     @inline(__always)
     func setElement(object: UInt64, kind: UInt8, index: UInt32) {
         var writer = unsafe RowWriter(memory)
@@ -122,6 +122,17 @@ final class RowKey {
         writer.append(bigEndian: object)
         writer.append(kind)
         writer.append(bigEndian: index)
+        length = writer.length
+    }
+
+    /// Becomes the key of a node of a counted tree.
+    @inline(__always)
+    func setNode(object: UInt64, number: UInt64) {
+        var writer = unsafe RowWriter(memory)
+        writer.append(RowKeyLayout.elementMark)
+        writer.append(bigEndian: object)
+        writer.append(ElementKind.node)
+        writer.append(bigEndian: number)
         length = writer.length
     }
 
@@ -152,16 +163,6 @@ final class RowKey {
         writer.append(bigEndian: object)
         writer.append(ElementKind.named)
         writer.append(bigEndian: hash)
-        length = writer.length
-    }
-
-    /// Becomes the key of the named element of `object` that has `sortKey`, which is the same in all objects.
-    func setNamed(object: UInt64, sortKey: ByteView) {
-        var writer = unsafe RowWriter(memory)
-        writer.append(RowKeyLayout.elementMark)
-        writer.append(bigEndian: object)
-        writer.append(ElementKind.named)
-        writer.append(sortKey)
         length = writer.length
     }
 

@@ -60,7 +60,15 @@ extension RowReader {
         switch record.type {
         case .string: position.isAtEnd = true
         case .list: forEachListRow(record, &position, body)
-        case .set, .hash, .sortedSet: forEachNamed(record, &position, body)
+        case .sortedSet:
+            var passed = position.passed
+            forEachScored(of: record, from: passed) { member, score in
+                passed += 1
+                return body(.scored(member, score: score))
+            }
+            position.passed = passed
+            position.isAtEnd = passed >= record.count
+        case .set, .hash: forEachNamed(record, &position, body)
         }
     }
 

@@ -19,8 +19,6 @@ public final class RowReader {
 
     /// Scratch: the key of a row that is looked for.
     let scratch = RowKey()
-    /// Scratch: what trees have for their changes; reading does not use it.
-    let treeScratch = TreeScratch()
     /// A chunk of zeros, for the holes of strings.
     private let zeros = [UInt8](repeating: 0, count: Keyspace.chunkLength)
 
@@ -123,6 +121,12 @@ public final class RowReader {
     /// Whether a set, sorted set or hash has the element `name`; as `value(of:in:)`.
     public func contains(_ name: ByteView, in record: Record) -> Bool { value(of: name, in: record) != nil }
 
+    /// Whether a set, sorted set or hash has an element with this name.
+    public func contains(_ name: ElementBytes, in record: Record) -> Bool {
+        if let inline = name.inline { return contains(inline, in: record) }
+        return ByteView.with(bytes(of: name)) { contains($0, in: record) }
+    }
+
     private func packedValue(of name: ByteView, in record: Record) -> ElementBytes? {
         if record.type == .sortedSet {
             var reader = PackedReader(record.payload)
@@ -143,12 +147,6 @@ public final class RowReader {
     @inline(__always)
     func namedRow(_ name: ByteView, in record: Record) -> NamedRow? {
         scratch.setNamed(object: record.object, name: name, hashKey: hashKey)
-        return scratchRow(record)
-    }
-
-    /// The row of the element with `sortKey`, which is the same in every collection.
-    func namedRow(sortKey: ByteView, in record: Record) -> NamedRow? {
-        scratch.setNamed(object: record.object, sortKey: sortKey)
         return scratchRow(record)
     }
 

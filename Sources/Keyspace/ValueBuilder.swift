@@ -17,8 +17,10 @@ public final class ValueBuilder {
     var record: Record
     /// The elements while they are few.
     let packed = PackedElements()
+    /// The tree of a sorted set in rows.
+    private var root = TreeRoot()
     /// The elements of a list once they are many.
-    private var list: ListRows<NodeStore>?
+    private var list: ListRows<TreeRows>?
     /// The bytes of a string that were not yet written.
     private var pending: [UInt8] = []
 
@@ -51,9 +53,10 @@ public final class ValueBuilder {
             try withBytes(name) { name throws(KeyspaceError) in
                 try withBytes(value) { value throws(KeyspaceError) in try appendNamed(name, value) }
             }
+        case .scored(let name, let score):
+            try withBytes(name) { name throws(KeyspaceError) in try appendScored(name, score) }
         case .element(let bytes):
             try withBytes(bytes) { bytes throws(KeyspaceError) in try appendElement(bytes) }
-        case .scored: preconditionFailure("an element of another type")
         }
     }
 
@@ -139,6 +142,29 @@ public final class ValueBuilder {
         }
     }
 
+    // MARK: Sorted sets
+
+    private func appendScored(_ member: ByteView, _ score: Double) throws(KeyspaceError) {
+        precondition(record.type == .sortedSet, "an element of another type")
+        var score = score
+        if record.object == 0 {
+            if let outcome = packed.setScore(&score, member, false) {
+                if outcome == .added { record.count += 1 }
+                return
+            }
+            try takeObject()
+            try keyspace.change { () throws(LMDBError) in
+                keyspace.packed.set(packed.view)
+                try keyspace.unpackScored(&record, &root)
+            }
+        }
+        let blob = try stageIfLong(member)
+        let outcome = try keyspace.change { () throws(LMDBError) in
+            try keyspace.setScore(&record, &root, &score, member, false, blob)
+        }
+        if outcome == .added { record.count += 1 }
+    }
+
     // MARK: Lists
 
     private func appendElement(_ bytes: ByteView) throws(KeyspaceError) {
@@ -150,7 +176,7 @@ public final class ValueBuilder {
                 return
             }
             try takeObject()
-            list = ListRows(NodeStore(keyspace, record), ListRoot(), scratch: keyspace.treeScratch)
+            list = ListRows(TreeRows(keyspace, record), ListRoot())
             var reader = PackedReader(packed.view)
             while let bytes = reader.next() { try pushElement(bytes) }
         }
@@ -228,20 +254,25 @@ public final class ValueBuilder {
             }
             if record.type == .string { try writeChunks(all: true) }
             if let list {
-                record.objectBytes += list.nodeBalance * NodeStore.rowLength
+                record.objectBytes += list.nodeBalance * TreeRows.bytes
                 let root = list.root
                 packed.write(length: ListRoot.length) { root.write(to: &$0) }
                 try keyspace.store(record, payload: packed.view, key, database)
                 return true
             }
-            packed.count = record.object == 0 ? record.count : 0
+            if record.object == 0 { packed.count = record.count }
             try keyspace.store(record, payload: record.object == 0 ? packed.view : payload, key, database)
             return true
         }
     }
 
     /// What the row holds of a value that has rows of its own.
-    private var payload: ByteView { ByteView() }
+    private var payload: ByteView {
+        guard record.type == .sortedSet else { return ByteView() }
+        let root = root
+        packed.write(length: TreeRoot.length) { root.write(to: &$0) }
+        return packed.view
+    }
 
     /// Gives up: what was written is deleted in the background.
     public func abandon() throws(KeyspaceError) {

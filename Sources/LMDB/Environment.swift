@@ -102,8 +102,12 @@ public final class Environment: @unchecked Sendable {
     }
 
     /// Begins the one write transaction; it belongs to the calling thread.
+    ///
+    /// - Throws: `LMDBError.versionMismatch` if the library is not one of LMDB 0.9, whose transactions are known.
     public func beginWriting() throws(LMDBError) -> Transaction {
-        try Transaction(environment: self, flags: 0)
+        let transaction = try Transaction(environment: self, flags: 0)
+        guard transaction.isLayoutKnown(lastPage: information.lastPage) else { throw .versionMismatch }
+        return transaction
     }
 
     /// Begins a read transaction of the last commit; it may be used by any one thread at a time.

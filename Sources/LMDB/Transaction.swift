@@ -39,6 +39,26 @@ public final class Transaction: @unchecked Sendable {
     /// The number of the commit that is read, or that this transaction will be.
     public var number: Int { unsafe mdb_txn_id(open) }
 
+    /// How many pages a write transaction has taken so far, those it copied and those it added; O(1).
+    ///
+    /// LMDB's manual has no call for it, so it is read where LMDB 0.9 keeps it; `Environment.beginWriting` makes sure
+    /// that it does.
+    @inline(__always)
+    public var dirtyPages: Int { unsafe codis_lmdb_dirty_pages(open) }
+
+    /// How many pages of the last commit a write transaction does not need any more; O(1), as `dirtyPages`.
+    ///
+    /// The commit writes a list of them, in one piece.
+    @inline(__always)
+    public var freedPages: Int { unsafe codis_lmdb_freed_pages(open) }
+
+    /// The number of the first page behind the file as a write transaction has made it; O(1), as `dirtyPages`.
+    @inline(__always)
+    public var nextPage: Int { unsafe codis_lmdb_next_page(open) }
+
+    /// Whether a write transaction that has just begun is laid out in memory as `dirtyPages` expects.
+    func isLayoutKnown(lastPage: Int) -> Bool { unsafe codis_lmdb_layout_is_known(open, lastPage) != 0 }
+
     /// Makes the changes visible to later transactions.
     ///
     /// Nothing is synced. Cursors of the transaction end with it.

@@ -39,6 +39,7 @@ final class CommandHarness {
         // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
         server.isTickEndScheduled = true
         server.saves.keyspaceDirectory = directory.path + "/keyspace"
+        // The same holds for what is deleted in the background: another thread than the test's would do it.
         server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)

@@ -21,6 +21,7 @@ struct CommandGenerator {
     /// The next command.
     mutating func next() -> [[UInt8]] {
         if random.oneIn(isInTransaction ? 6 : 40) { return transaction() }
+        if !isInTransaction, random.oneIn(4) { return sortedSetCommand() }
         let words = random.oneIn(40) ? mistaken() : wellFormed()
         let name = String(decoding: words[0], as: UTF8.self)
         // A scan goes on beyond the transaction. That PERSIST counts for WATCH is new in later versions.

@@ -32,6 +32,17 @@ struct KnownDifference: Sendable {
         } inTwoEight: { reply, _ in
             reply == .bulk("embstr") ? .bulk("raw") : reply
         },
+        KnownDifference(reason: "small sorted sets are called listpacks since 7.0") {
+            $0.starts(with: ["object", "encoding"])
+        } inTwoEight: { reply, _ in
+            reply == .bulk("listpack") ? .bulk("ziplist") : reply
+        },
+        KnownDifference(reason: "the error about missing inputs names the command since 6.2") {
+            ["zunionstore", "zinterstore"].contains($0[0])
+        } inTwoEight: { reply, words in
+            reply == .error("ERR at least 1 input key is needed for '\(words[0])' command")
+                ? .error("ERR at least 1 input key is needed for ZUNIONSTORE/ZINTERSTORE") : reply
+        },
         KnownDifference(reason: "the error about an expire time names the command as 'x' command since 7.0") {
             ["set", "setex", "psetex"].contains($0[0])
         } inTwoEight: { reply, words in
@@ -70,6 +81,22 @@ struct KnownDifference: Sendable {
         } inTwoEight: { reply, _ in
             reply == .error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
                 ? .error("ERR string exceeds maximum allowed size (512MB)") : reply
+        },
+        KnownDifference(reason: "small hashes and sorted sets are listpacks since 7.0") {
+            $0.starts(with: ["object", "encoding"])
+        } inTwoEight: { reply, _ in
+            reply == .bulk("listpack") ? .bulk("ziplist") : reply
+        },
+        KnownDifference(reason: "HMSET counts its arguments with a text of its own before 7.0") {
+            $0[0] == "hmset" && $0.count >= 4
+        } inTwoEight: { reply, _ in
+            reply == .error("ERR wrong number of arguments for 'hmset' command")
+                ? .error("ERR wrong number of arguments for HMSET") : reply
+        },
+        KnownDifference(reason: "HINCRBYFLOAT said 'valid float' of the stored value before 4.0") {
+            $0[0] == "hincrbyfloat"
+        } inTwoEight: { reply, _ in
+            reply == .error("ERR hash value is not a float") ? .error("ERR hash value is not a valid float") : reply
         },
         KnownDifference(reason: "SET with both NX and XX never sets; since 3.0 it is a syntax error") { words in
             words[0] == "set" && words.dropFirst(3).contains("nx") && words.dropFirst(3).contains("xx")

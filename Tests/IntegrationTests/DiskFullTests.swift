@@ -34,6 +34,41 @@ struct DiskFullTests {
         try server.stop()
     }
 
+    @Test(
+        "everything can be deleted from a full disk, in any order, and then there is room again",
+        arguments: [(megabytes: 150, bytes: 1000, segment: "1mb"), (200, 100, "64mb"), (300, 50_000, "64mb")]
+    )
+    func everythingCanBeDeleted(megabytes: Int, bytes: Int, segment: String) throws {
+        let volume = try LoopVolume(megabytes: megabytes)
+        let configuration = ["appendonly yes", "log-segment-size \(segment)"]
+        let server = try TestServer(configuration: configuration, directory: volume.path)
+        let client = try server.connect(timeoutSeconds: 60)
+        let value = filledBytes(UInt8(ascii: "v"), count: bytes)
+        var keys: [[UInt8]] = []
+        var isFull = false
+        while !isFull {
+            let batch = (keys.count..<keys.count + 200).map { Array("a:\($0)".utf8) }
+            for key in batch { client.enqueue([Array("SET".utf8), key, value]) }
+            try client.flush()
+            for (key, reply) in zip(batch, try client.receive(batch.count)) {
+                if reply == .ok { keys.append(key) } else { isFull = true }
+            }
+        }
+        var generator = SeededGenerator()
+        print("disk full: CODIS_TEST_SEED=\(generator.seed)")
+        keys.shuffle(using: &generator)
+        for start in stride(from: 0, to: keys.count, by: 200) {
+            let batch = keys[start..<min(start + 200, keys.count)]
+            for key in batch { client.enqueue([Array("DEL".utf8), key]) }
+            try client.flush()
+            for reply in try client.receive(batch.count) { try #require(reply == .integer(1)) }
+        }
+        let words = [Array("SET".utf8), Array("again".utf8), value]
+        #expect(waitUntil(timeoutSeconds: 60) { (try? client.command(words)) == .ok })
+        #expect(try client.command("DBSIZE") == .integer(1))
+        try server.stop()
+    }
+
     @Test("a server killed on a full disk comes back with everything acknowledged")
     func killedWhileFull() throws {
         let volume = try LoopVolume(megabytes: 300)

@@ -31,7 +31,7 @@ struct CountedTreeTests {
     func wholeLeaves() throws {
         var random = SeededGenerator()
         let nodes = MemoryNodes()
-        var tree = CountedTree(nodes, .list, root: TreeRoot(), scratch: TreeScratch())
+        var tree = CountedTree(nodes, .list, root: TreeRoot())
         var model: [[Int]] = []
         for step in 0..<1500 {
             let atEnd = random.oneIn(2)
@@ -66,7 +66,7 @@ struct CountedTreeTests {
     @Test("A tree built from a stream has the elements of the stream", arguments: [0, 1, 2, 50, 200, 20_000])
     func building(count: Int) throws {
         let nodes = MemoryNodes()
-        var builder = TreeBuilder(nodes, .sortedSet, scratch: TreeScratch())
+        var builder = TreeBuilder(nodes, .sortedSet)
         let members = (0..<count).map { Array("member \(String(1_000_000 + $0)) of it".utf8) }
         for (index, member) in members.enumerated() {
             let score = OrderedScore.number(Double(index / 7))
@@ -85,7 +85,7 @@ struct CountedTreeTests {
     @Test("A tree that grows at its end fills its nodes")
     func appending() throws {
         let nodes = MemoryNodes()
-        var tree = CountedTree(nodes, .sortedSet, root: TreeRoot(), scratch: TreeScratch())
+        var tree = CountedTree(nodes, .sortedSet, root: TreeRoot())
         for index in 0..<5000 {
             try ByteView.with("member:\(1_000_000 + index)") { member in
                 let entry = TreeEntry(score: OrderedScore.number(Double(index)), body: member)
@@ -116,7 +116,7 @@ struct ListRun {
 
     init(_ random: SeededGenerator) {
         self.random = random
-        tree = CountedTree(nodes, .list, root: TreeRoot(), scratch: TreeScratch())
+        tree = CountedTree(nodes, .list, root: TreeRoot())
     }
 
     private mutating func element() -> [UInt8] {
@@ -208,7 +208,7 @@ struct SortedSetRun {
     init(_ random: SeededGenerator, hasLongMembers: Bool) {
         self.random = random
         self.hasLongMembers = hasLongMembers
-        tree = CountedTree(nodes, .sortedSet, root: TreeRoot(), scratch: TreeScratch())
+        tree = CountedTree(nodes, .sortedSet, root: TreeRoot())
     }
 
     private mutating func member() -> [UInt8] {

@@ -8,6 +8,7 @@ import Testing
 
 /// Nodes of a counted tree in memory, which move whenever they may: who uses one for too long reads nonsense.
 final class MemoryNodes: TreeStore {
+    let scratch = TreeScratch()
     private var nodes: [UInt64: TreeBuilderNode] = [:]
     private var buried: [TreeBuilderNode] = []
     /// The bytes of long members, as long as they are in the set.

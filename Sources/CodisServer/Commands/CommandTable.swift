@@ -11,7 +11,8 @@ final class CommandTable {
     /// All rows of all families.
     static let families: [[Command]] = [
         StringCommands.table, BitCommands.table, ListCommands.table, SortCommand.table, HashCommands.table,
-        KeyCommands.table, ExpireCommands.table, ScanCommands.table, ObjectCommand.table, DumpCommands.table,
+        SetCommands.table, SetAlgebraCommands.table, SortedSetCommands.table, KeyCommands.table, ExpireCommands.table,
+        ScanCommands.table, ObjectCommand.table, DumpCommands.table,
         ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
         ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,

@@ -11,7 +11,6 @@ internal import LMDB
 struct TreeBuilder<Store: TreeStore> {
     private let store: Store
     private let layout: TreeLayout
-    private let scratch: TreeScratch
     private var root = TreeRoot()
     private var nodes = 0
     /// The node being filled at each level, the leaf first.
@@ -31,10 +30,9 @@ struct TreeBuilder<Store: TreeStore> {
         var hasSeparator = false
     }
 
-    init(_ store: Store, _ layout: TreeLayout, scratch: TreeScratch) {
+    init(_ store: Store, _ layout: TreeLayout) {
         self.store = store
         self.layout = layout
-        self.scratch = scratch
     }
 
     /// How many elements there are so far.
@@ -133,7 +131,7 @@ struct TreeBuilder<Store: TreeStore> {
             if node.count > 0 { try flush(level: level) }
             level += 1
         }
-        var tree = CountedTree(store, layout, root: root, scratch: scratch)
+        var tree = CountedTree(store, layout, root: root)
         tree.nodeBalance = nodes
         return tree
     }

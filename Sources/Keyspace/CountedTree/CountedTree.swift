@@ -10,8 +10,8 @@ internal import LMDB
 /// The tree itself is a value: its root comes from the key's record and goes back there after a change, together with
 /// what `nodeBalance` says. After an error of the store, the tree and the transaction are lost.
 ///
-/// It is generic over where its nodes are, and specialised for it by the compiler: nothing is dispatched. `scratch` is
-/// used by changes only.
+/// It is generic over where its nodes are, and specialised for it by the compiler: nothing is dispatched. A store that
+/// can only be read makes a tree that can only be read.
 struct CountedTree<Store: TreeReader> {
     let store: Store
     let layout: TreeLayout
@@ -19,13 +19,12 @@ struct CountedTree<Store: TreeReader> {
     var root: TreeRoot
     /// How many nodes were made since the beginning, less those deleted.
     var nodeBalance = 0
-    let scratch: TreeScratch
 
-    init(_ store: Store, _ layout: TreeLayout, root: TreeRoot, scratch: TreeScratch) {
+    @inline(__always)
+    init(_ store: Store, _ layout: TreeLayout, root: TreeRoot) {
         self.store = store
         self.layout = layout
         self.root = root
-        self.scratch = scratch
     }
 
     /// How many elements there are; O(1).
@@ -152,6 +151,9 @@ struct CountedTree<Store: TreeReader> {
 // MARK: - Insertion
 
 extension CountedTree where Store: TreeStore {
+    @inline(__always)
+    var scratch: TreeScratch { store.scratch }
+
     /// Adds `entry` to a sorted set, in which its member with its score must not be; O(log n).
     ///
     /// - Parameter key: the entry's score, and all bytes of its member.

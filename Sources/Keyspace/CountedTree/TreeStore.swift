@@ -28,6 +28,9 @@ protocol TreeReader {
 
 /// Where the nodes of one counted tree are kept.
 protocol TreeStore: TreeReader {
+    /// Memory for one change at a time.
+    var scratch: TreeScratch { get }
+
     /// The node with this number, which must be there, to be changed in place.
     ///
     /// It must be written to before any other node is edited, made or deleted: two nodes share a page, and the first

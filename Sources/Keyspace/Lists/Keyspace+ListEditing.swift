@@ -211,7 +211,7 @@ extension Keyspace {
             var edit = try beginEdit(.list)
             takeObject(&edit)
             edit.record.count = elements.count
-            var rows = ListRows(NodeStore(self, edit.record), ListRoot(), scratch: treeScratch)
+            var rows = ListRows(TreeRows(self, edit.record), ListRoot())
             for element in elements {
                 try ByteView.with(element) { bytes throws(LMDBError) in
                     try rows.push(TreeEntry(body: bytes), at: .tail)

@@ -127,15 +127,15 @@ extension Keyspace {
 
     /// The list that is edited, as rows; its root is in `packed`.
     @inline(__always)
-    func listRows(_ edit: CollectionEdit) throws(LMDBError) -> ListRows<NodeStore> {
+    func listRows(_ edit: CollectionEdit) throws(LMDBError) -> ListRows<TreeRows> {
         guard let root = ListRoot(packed.view) else { throw .corrupted }
-        return ListRows(NodeStore(self, edit.record), root, scratch: treeScratch)
+        return ListRows(TreeRows(self, edit.record), root)
     }
 
     /// Moves the packed elements into rows.
-    func unpackList(_ edit: inout CollectionEdit) throws(LMDBError) -> ListRows<NodeStore> {
+    func unpackList(_ edit: inout CollectionEdit) throws(LMDBError) -> ListRows<TreeRows> {
         takeObject(&edit)
-        var rows = ListRows(NodeStore(self, edit.record), ListRoot(), scratch: treeScratch)
+        var rows = ListRows(TreeRows(self, edit.record), ListRoot())
         var reader = PackedReader(packed.view)
         while let bytes = reader.next() {
             try withEntry(bytes, staged: 0, &edit) { entry throws(LMDBError) in try rows.push(entry, at: .tail) }
@@ -147,11 +147,11 @@ extension Keyspace {
     @inline(__always)
     func finishList(
         _ edit: inout CollectionEdit,
-        _ rows: ListRows<NodeStore>,
+        _ rows: ListRows<TreeRows>,
         _ key: ByteView,
         _ database: Int
     ) throws(LMDBError) {
-        edit.record.objectBytes += rows.nodeBalance * NodeStore.rowLength
+        edit.record.objectBytes += rows.nodeBalance * TreeRows.bytes
         edit.isChanged = true
         let root = rows.root
         packed.write(length: ListRoot.length) { root.write(to: &$0) }

@@ -12,7 +12,7 @@ extension KeyspaceCheck {
         if root.count != record.count {
             report("\(name): its parts have \(root.count) elements, its head says \(record.count)")
         }
-        let nodes = NodeReader(keyspace.reader, object: record.object, home: record.home)
+        let nodes = TreeRowReader(reader: keyspace.reader, object: record.object, home: record.home)
         var numbers: Set<UInt64> = []
         var blobs: [UInt64: Int] = [:]
         func visit(_ entry: TreeEntry) throws(LMDBError) {
@@ -29,7 +29,7 @@ extension KeyspaceCheck {
                 if !numbers.insert(leaf.node).inserted { report("\(name): leaf \(leaf.node) is at both ends") }
                 for index in 0..<node.count { try visit(node.entry(at: index)) }
             }
-            let tree = CountedTree(nodes, .list, root: root.tree, scratch: keyspace.treeScratch)
+            let tree = CountedTree(nodes, .list, root: root.tree)
             let check = try tree.check(visit)
             for problem in check.problems { report("\(name): \(problem)") }
             if !numbers.isDisjoint(with: check.nodes) { report("\(name): a leaf at an end is in the tree too") }

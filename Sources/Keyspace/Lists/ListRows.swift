@@ -13,8 +13,8 @@ struct ListRows<Store: TreeStore> {
     private var head: ListRoot.Leaf
     private var tail: ListRoot.Leaf
 
-    init(_ store: Store, _ root: ListRoot, scratch: TreeScratch) {
-        tree = CountedTree(store, .list, root: root.tree, scratch: scratch)
+    init(_ store: Store, _ root: ListRoot) {
+        tree = CountedTree(store, .list, root: root.tree)
         head = root.head
         tail = root.tail
     }

@@ -51,7 +51,7 @@ extension RowReader {
         guard let root = ListRoot(record.payload), root.count == record.count, range.upperBound <= root.count else {
             throw .corrupted
         }
-        let nodes = NodeReader(self, object: record.object, home: record.home)
+        let nodes = TreeRowReader(reader: self, object: record.object, home: record.home)
         let treeEnd = root.head.count + root.tree.count
         if range.lowerBound < root.head.count {
             let leaf = try nodes.node(root.head.node)
@@ -65,7 +65,7 @@ extension RowReader {
         if first < end {
             var left = end - first
             var goesOn = true
-            let tree = CountedTree(nodes, .list, root: root.tree, scratch: treeScratch)
+            let tree = CountedTree(nodes, .list, root: root.tree)
             try tree.walk(from: first - root.head.count) { entry throws(LMDBError) in
                 goesOn = try body(entry)
                 left -= 1
@@ -119,7 +119,7 @@ extension RowReader {
         _ body: (Int, TreeEntry) throws(LMDBError) -> Bool
     ) throws(LMDBError) {
         guard let root = ListRoot(record.payload), root.count == record.count else { throw .corrupted }
-        let nodes = NodeReader(self, object: record.object, home: record.home)
+        let nodes = TreeRowReader(reader: self, object: record.object, home: record.home)
         var place = root.count - 1
         if root.tail.count > 0 {
             let leaf = try nodes.node(root.tail.node)
@@ -130,7 +130,7 @@ extension RowReader {
             }
         }
         var goesOn = true
-        let tree = CountedTree(nodes, .list, root: root.tree, scratch: treeScratch)
+        let tree = CountedTree(nodes, .list, root: root.tree)
         try tree.walkBackwards(from: root.tree.count - 1) { entry throws(LMDBError) in
             goesOn = try body(place, entry)
             place -= 1

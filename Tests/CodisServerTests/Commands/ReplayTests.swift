@@ -53,6 +53,15 @@ struct ReplayTests {
             (["SET a 1", "RENAME a b"], ["SET a 1", "RENAME a b"]),
             (["SET a 1", "MOVE a 2"], ["SET a 1", "MOVE a 2"]),
             (["SETBIT k 3 1"], ["SETBIT k 3 1"]),
+            (["HSET h f v", "HSETNX h f w", "HDEL h g"], ["HSET h f v"]),
+            (["HMSET h a 1 b 2", "HDEL h a x", "HINCRBY h b 3"], ["HMSET h a 1 b 2", "HDEL h a x", "HINCRBY h b 3"]),
+            (["HINCRBYFLOAT h f 0.5"], ["HSET h f 0.5"]),
+            (["SADD s a", "SADD s a", "SPOP s", "SPOP s"], ["SADD s a", "SREM s a"]),
+            (["SADD s a b", "SREM s x", "SMOVE s t a", "SMOVE s t a"], ["SADD s a b", "SMOVE s t a"]),
+            (
+                ["SADD s a", "SUNIONSTORE t s", "SDIFFSTORE u s s"],
+                ["SADD s a", "SUNIONSTORE t s", "SDIFFSTORE u s s"]
+            ),
             (["SET a 1", "BITOP NOT b a"], ["SET a 1", "BITOP NOT b a"]),
             (["SET a 1", "DEL a b", "DEL a"], ["SET a 1", "DEL a b"]),
             (["GET k", "DEL k", "EXPIRE k 5", "INCRBY k x", "SET k v XX"], []),
@@ -125,8 +134,29 @@ private struct RandomCommands {
         random.oneIn(20) ? key() : random.pick(["l", "m", "{a}l", "list:" + String(repeating: "x", count: 700)])
     }
 
+    private mutating func hashOrSet() -> [String] {
+        let hash = random.pick(["h1", "h2", "{a}h"])
+        let set = random.pick(["s1", "s2", "{a}s"])
+        let name = random.oneIn(20) ? "long:" + String(repeating: "y", count: 500) : "name:\(random.number(0...60))"
+        return switch random.number(0...14) {
+        case 0...2: ["HSET", hash, name, value()]
+        case 3: ["HMSET", hash, name, value(), "other", value()]
+        case 4: ["HSETNX", hash, name, value()]
+        case 5: ["HINCRBY", hash, "count", String(random.number(-50...50))]
+        case 6: ["HINCRBYFLOAT", hash, "count", "\(Double(random.number(-50...50)) / 16)"]
+        case 7: ["HDEL", hash, name, "count"]
+        case 8...10:
+            ["SADD", set, random.oneIn(2) ? name : String(random.number(0...30)), String(random.number(0...90))]
+        case 11: ["SREM", set, name, String(random.number(0...30))]
+        case 12: ["SPOP", set]
+        case 13: ["SMOVE", set, "s1", String(random.number(0...30))]
+        default: [random.pick(["SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"]), set, "s1", "s2"]
+        }
+    }
+
     private mutating func words(_ now: Int64) -> [String] {
         switch random.number(0...30) {
+        case _ where random.oneIn(3): hashOrSet()
         case 0...3: ["SET", key(), value()]
         case 4: ["SET", key(), value(), random.pick(["NX", "XX"])]
         case 5: ["SET", key(), value(), "PX", String(random.number(1...2000))]
@@ -150,7 +180,7 @@ private struct RandomCommands {
         case 25: ["BITOP", random.pick(["AND", "OR", "XOR"]), key(), key(), key()]
         case 26: ["BITOP", "NOT", key(), key()]
         case 27: ["SELECT", String(random.number(0...2))]
-        case 28: ["GET", key()]
+        case 28: random.oneIn(2) ? ["GET", key()] : hashOrSet()
         case 29: ["PTTL", key()]
         default: random.oneIn(10) ? ["FLUSHDB"] : ["EXISTS", key()]
         }
