@@ -243,6 +243,32 @@ static int codis_match(lua_State *L) {
     return codis_call_wrapped(L);
 }
 
+/// `unpack`, whose own check of how many values there are the compiler of Debian's library has dropped.
+static int codis_unpack(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    int64_t first = luaL_optint(L, 2, 1);
+    int64_t last = lua_isnoneornil(L, 3) ? (int64_t)lua_objlen(L, 1) : luaL_checkint(L, 3);
+    if (first <= last && (last - first >= INT32_MAX || !lua_checkstack(L, (int)(last - first + 1)))) {
+        return luaL_error(L, "too many results to unpack");
+    }
+    return codis_call_wrapped(L);
+}
+
+/// `bit.tohex`, which knows no end if the number of digits is the least integer.
+static int codis_tohex(lua_State *L) {
+    if (lua_isnumber(L, 2)) {
+        // The library's own way from a number to 32 bits.
+        double shifted = lua_tonumber(L, 2) + 6755399441055744.0;
+        uint64_t bits;
+        memcpy(&bits, &shifted, sizeof(bits));
+        if ((uint32_t)bits == 0x80000000) {
+            lua_pushinteger(L, -8);
+            lua_replace(L, 2);
+        }
+    }
+    return codis_call_wrapped(L);
+}
+
 /// `cjson.decode`, which counts bytes with 32 bits.
 static int codis_json_decode(lua_State *L) {
     if (lua_isstring(L, 1) && lua_objlen(L, 1) > 1 << 30) return luaL_error(L, "JSON text is too long");
@@ -431,6 +457,12 @@ static inline void codis_open_libraries(lua_State *L) {
     lua_pop(L, 1);
     lua_getglobal(L, "cjson");
     codis_wrap_json(L);
+    lua_pop(L, 1);
+    lua_getglobal(L, "bit");
+    codis_wrap(L, "tohex", codis_tohex);
+    lua_pop(L, 1);
+    lua_pushvalue(L, LUA_GLOBALSINDEX);
+    codis_wrap(L, "unpack", codis_unpack);
     lua_pop(L, 1);
 }
 

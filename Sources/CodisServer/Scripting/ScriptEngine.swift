@@ -51,6 +51,7 @@ final class ScriptEngine: @unchecked Sendable {
     init(_ server: Server) {
         unsafe serverReference = server
         call = CommandCall(effects: server.effects)
+        call.isFromScript = true
         session = Session(server, identifier: 0, context: nil, address: "lua")
         call.begin(session)
         refusedRows = server.commands.rows.map { row in

@@ -48,6 +48,8 @@ struct ScriptSafetyTests {
             "redis.call = nil", "KEYS = nil ARGV = nil", "collectgarbage('stop')", "collectgarbage('setpause', 100000)",
             "table.sort({1, 2, 3, 4, 5}, function() return true end)",
             "return table.concat({{}})", "return string.format('%99999d', 1)", "return string.format('%s')",
+            "return unpack({}, 0, 2^31 - 1)", "return unpack({1, 2, 3}, 2^31, 1)", "return unpack({}, -2^31, 2^31 - 1)",
+            "return bit.tohex(1, 2^31)", "return bit.tohex(1, -2^31)", "return bit.tohex(1, 2^52)",
             "return #arg", "return select('#', unpack({}, 1, 7999))", "return select(-1)",
             "return bit.tobit('x')", "return bit.rol(1, 2^40)",
             "local t = {} for i = 1, 300000 do t[i] = 'redis' .. i end return redis.call('mset', unpack(t, 1, 7000))",
