@@ -38,8 +38,10 @@ struct CheckpointState {
     var runningWaiters: [(Bool) -> Void] = []
     var lastWasGood = true
     var completed = 0
-    /// When one last was made to free a full disk, and did not.
-    var reliefFailedNanoseconds: Int64 = -1_000_000_000
+    /// When, by the monotonic clock in ns, one was last made to free a full disk for a write, and did not.
+    var reliefOfWriteFailedAt: Int64 = -1_000_000_000
+    /// The same for what frees room.
+    var reliefOfDeleteFailedAt: Int64 = -1_000_000_000
     /// Whether BGREWRITEAOF waits for one.
     var isRewriteAskedFor = false
 }
@@ -266,8 +268,11 @@ extension Server {
     /// tried in vain is not tried again for a while, sooner for what frees room than for what needs it.
     func relieveFullDisk(for command: Command, isEnough: () -> Bool) -> Bool {
         guard !isLoading, !isExecuting, writeRefusal == nil else { return false }
-        let pause: Int64 = command.flags.contains(.denyOutOfMemory) ? 1_000_000_000 : 100_000_000
-        guard clock.monotonicNanoseconds - checkpoints.reliefFailedNanoseconds >= pause else { return false }
+        // What does not suffice for a write may well do for a delete, so each has a pause of its own.
+        let isWrite = command.flags.contains(.denyOutOfMemory)
+        let failedAt = isWrite ? checkpoints.reliefOfWriteFailedAt : checkpoints.reliefOfDeleteFailedAt
+        let pause: Int64 = isWrite ? 1_000_000_000 : 100_000_000
+        guard clock.monotonicNanoseconds - failedAt >= pause else { return false }
         for _ in 0..<2 {
             guard checkpointNow(evenIfUnchanged: true) else { break }
             effects.log?.trimNow(before: keyspace.position.offset)
@@ -281,7 +286,11 @@ extension Server {
                 + "\(effects.log?.sizeOnDiskBytes ?? 0) bytes in \(effects.log?.segmentCount ?? 0) segments."
         )
         clock.readAll()
-        checkpoints.reliefFailedNanoseconds = clock.monotonicNanoseconds
+        if isWrite {
+            checkpoints.reliefOfWriteFailedAt = clock.monotonicNanoseconds
+        } else {
+            checkpoints.reliefOfDeleteFailedAt = clock.monotonicNanoseconds
+        }
         return false
     }
 

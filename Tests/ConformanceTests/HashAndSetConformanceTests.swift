@@ -39,6 +39,8 @@ private struct HashAndSetCommands {
 
     private mutating func hash() -> [UInt8] { Array("hash:\(random.number(1...6))".utf8) }
     private mutating func set() -> [UInt8] { Array("set:\(random.number(1...8))".utf8) }
+    /// A key that never holds anything but a set.
+    private mutating func onlySet() -> [UInt8] { Array("only:\(random.number(1...4))".utf8) }
     private mutating func string() -> [UInt8] { Array("string".utf8) }
     private mutating func anyHash() -> [UInt8] { random.oneIn(30) ? random.oneIn(2) ? set() : string() : hash() }
     private mutating func anySet() -> [UInt8] { random.oneIn(30) ? random.oneIn(2) ? hash() : string() : set() }
@@ -94,17 +96,21 @@ private struct HashAndSetCommands {
         case 24: text(random.pick(["DEL", "TYPE", "EXISTS"])) + [random.oneIn(2) ? hash() : set()]
         case 25: random.oneIn(2) ? text("RENAME") + [hash(), hash()] : text("RENAME") + [set(), set()]
         case 26: text("SET") + [string(), value()]
-        case 27...33: text("SADD") + [anySet()] + (0..<random.number(1...random.pick([3, 40]))).map { _ in member() }
-        case 34...36: text("SREM") + [anySet()] + (0..<random.number(1...6)).map { _ in member() }
+        case 27...33:
+            text("SADD") + [random.oneIn(4) ? onlySet() : anySet()]
+                + (0..<random.number(1...random.pick([3, 40]))).map { _ in member() }
+        case 34...36: text("SREM") + [random.oneIn(4) ? onlySet() : anySet()] + (0..<random.number(1...6)).map { _ in member() }
         case 37: text("SISMEMBER") + [anySet(), member()]
         case 38: text(random.pick(["SCARD", "SMEMBERS"])) + [anySet()]
         case 39, 40: text("SMOVE") + [anySet(), anySet(), member()]
         case 41: text("SRANDMEMBER") + [anySet()] + text(random.pick(["0", "100000", "x"]))
         case 42: text("SSCAN") + [anySet()] + text("0") + scanOptions()
-        case 43: text("SINTER") + (0..<random.number(1...3)).map { _ in set() }
+        case 43:
+            text("SINTER") + (random.oneIn(4) ? [anySet()] : (0..<random.number(1...3)).map { _ in onlySet() })
         case 44, 45: text(random.pick(["SUNION", "SDIFF"])) + (0..<random.number(1...3)).map { _ in anySet() }
         case 46:
-            text("SINTERSTORE") + [random.oneIn(9) ? string() : set()] + (0..<random.number(1...3)).map { _ in set() }
+            text("SINTERSTORE") + [random.oneIn(9) ? string() : set()]
+                + (0..<random.number(1...3)).map { _ in onlySet() }
         case 47, 48:
             text(random.pick(["SUNIONSTORE", "SDIFFSTORE"])) + [set()]
                 + (0..<random.number(1...3)).map { _ in anySet() }
