@@ -99,7 +99,8 @@ private struct HashAndSetCommands {
         case 27...33:
             text("SADD") + [random.oneIn(4) ? onlySet() : anySet()]
                 + (0..<random.number(1...random.pick([3, 40]))).map { _ in member() }
-        case 34...36: text("SREM") + [random.oneIn(4) ? onlySet() : anySet()] + (0..<random.number(1...6)).map { _ in member() }
+        case 34...36:
+            text("SREM") + [random.oneIn(4) ? onlySet() : anySet()] + (0..<random.number(1...6)).map { _ in member() }
         case 37: text("SISMEMBER") + [anySet(), member()]
         case 38: text(random.pick(["SCARD", "SMEMBERS"])) + [anySet()]
         case 39, 40: text("SMOVE") + [anySet(), anySet(), member()]
