@@ -134,6 +134,8 @@ final class ServerPair {
 
     /// Compares keys, values, expiry and encodings of whole databases.
     func compareData(databases: Range<Int>) throws {
+        // The commands before may have ended within a transaction; without one this is an error, which is as well.
+        for client in [ourClient, oracleClient] { try client.command("DISCARD") }
         for database in databases {
             for client in [ourClient, oracleClient] { try client.command("SELECT", "\(database)") }
             let keys = try #require(try oracleClient.command("KEYS", "*").elements).compactMap(\.bytes)
