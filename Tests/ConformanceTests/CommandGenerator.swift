@@ -24,8 +24,10 @@ struct CommandGenerator {
         if !isInTransaction, random.oneIn(4) { return sortedSetCommand() }
         let words = random.oneIn(40) ? mistaken() : wellFormed()
         let name = String(decoding: words[0], as: UTF8.self)
-        // A scan goes on beyond the transaction. That PERSIST counts for WATCH is new in later versions.
-        if name == "SCAN" && isInTransaction || name == "PERSIST" && isWatching { return text("PING") }
+        // A scan goes on beyond the transaction. That PERSIST counts for WATCH is new in later versions, and so is that
+        // a SETBIT that leaves the bit as it was does not.
+        if name == "SCAN" && isInTransaction { return text("PING") }
+        if isWatching, name == "PERSIST" || name == "SETBIT" { return text("PING") }
         return words
     }
 
