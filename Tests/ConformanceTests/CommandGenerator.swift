@@ -44,7 +44,8 @@ struct CommandGenerator {
             isWatching = false
         case "WATCH":
             if !isInTransaction { isWatching = true }
-            return text(name) + keys(1...2)
+            // What counts as a change differs between the versions for several commands that counters never meet.
+            return text(name) + [counter()]
         default: break
         }
         return text(name)
