@@ -32,11 +32,6 @@ struct KnownDifference: Sendable {
         } inTwoEight: { reply, _ in
             reply == .bulk("embstr") ? .bulk("raw") : reply
         },
-        KnownDifference(reason: "small sorted sets are called listpacks since 7.0") {
-            $0.starts(with: ["object", "encoding"])
-        } inTwoEight: { reply, _ in
-            reply == .bulk("listpack") ? .bulk("ziplist") : reply
-        },
         KnownDifference(reason: "the error about missing inputs names the command since 6.2") {
             ["zunionstore", "zinterstore"].contains($0[0])
         } inTwoEight: { reply, words in
