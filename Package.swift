@@ -75,7 +75,7 @@ let package = Package(
         ),
         .testTarget(
             name: "CodisServerTests",
-            dependencies: ["Bytes", "CodisServer", "CodisTesting", "RESP"],
+            dependencies: ["Bytes", "CodisServer", "CodisTesting", "RESP", "SlotHash"],
             swiftSettings: settings
         ),
         .testTarget(name: "IntegrationTests", dependencies: ["CodisTesting"], swiftSettings: settings),

@@ -118,6 +118,15 @@ extension Server {
             guard let blocked = session.blocked,
                 let key = blocked.keys.first(where: { $0.identity == identity })?.bytes
             else { continue }
+            // A list that is on its way, or the target of a move that is, is seen to when it has arrived or stays.
+            if !fence.isEmpty {
+                if ByteView.with(key, { postpones(identity, for: $0, in: blocked.database) }) { return }
+                if case .move(let destination) = blocked.kind,
+                    ByteView.with(destination, { postpones(identity, for: $0, in: blocked.database) })
+                {
+                    continue
+                }
+            }
             let isServed = ByteView.with(key) { serve(session, blocked, from: $0) }
             guard isServed else { return }
         }

@@ -125,7 +125,8 @@ extension Server {
         guard config.timeoutSeconds > 0 else { return }
         let limit = Int64(config.timeoutSeconds) * 1000
         for session in Array(sessions.values)
-        where !session.isMonitor && !session.holds.contains(.blocked) && !session.modes.contains(.subscribed)
+        where !session.isMonitor && session.holds.isDisjoint(with: [.blocked, .fenced])
+            && !session.modes.contains(.subscribed)
             && session.replica == nil && !session.isMaster
             && clock.milliseconds - session.lastInteractionMilliseconds > limit
         {

@@ -8,7 +8,7 @@ internal import RESP
 
 /// What may stand between a command and its running; while there is nothing, one test passes them all.
 struct AdmissionGates: OptionSet {
-    let rawValue: UInt8
+    let rawValue: UInt16
 
     /// A password is asked for.
     static let password = AdmissionGates(rawValue: 1 << 0)
@@ -26,6 +26,9 @@ struct AdmissionGates: OptionSet {
     static let saveFailed = AdmissionGates(rawValue: 1 << 7)
     /// There is a master, or a number of replicas is asked for.
     static let replication = AdmissionGates(rawValue: 1 << 6)
+
+    /// Keys are on their way to another server or from one.
+    static let fenced = AdmissionGates(rawValue: 1 << 8)
 
     mutating func set(_ gate: AdmissionGates, _ isClosed: Bool) {
         if isClosed { insert(gate) } else { remove(gate) }
@@ -186,6 +189,7 @@ extension Server {
         if !session.modes.isEmpty {
             guard passModes(command, call) else { return false }
         }
+        if gates.contains(.fenced), waitsForFence(command, call) { return false }
         if gates.contains(.monitored), command.flags.isDisjoint(with: [.admin, .skipMonitor]) { showToMonitors(call) }
         return true
     }

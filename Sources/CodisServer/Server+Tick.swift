@@ -33,6 +33,7 @@ extension Server {
         if let failure = keyspace.failure { return endAfterFailure(failure) }
         if hasReadyKeys { serveBlocked() }
         if !blocking.unblocked.isEmpty { resumeUnblocked() }
+        if fence.hasReleased { resumeReleased() }
         let outcome = isLoading ? LogOutcome.written : writeLog()
         var index = 0
         // Closing may touch further sessions, which then come in a tick of their own.

@@ -178,13 +178,16 @@ extension Server {
 
     /// Hears of the changes of keys if anybody is interested in any, and only then.
     func listenToKeys() {
-        guard !watches.sessions.isEmpty || !blocking.sessions.isEmpty else {
+        guard !watches.sessions.isEmpty || !blocking.sessions.isEmpty || !fence.isEmpty else {
             keyspace.onKeyChange = nil
             keyspace.onRemoveAll = nil
             return
         }
         guard keyspace.onKeyChange == nil else { return }
-        keyspace.onKeyChange = { [unowned self] in keyChanged(KeyIdentity(database: $0, hash: $1)) }
+        keyspace.onKeyChange = { [unowned self] database, hash, checksum in
+            noteChangeBehindFence(checksum: checksum, in: database)
+            keyChanged(KeyIdentity(database: database, hash: hash))
+        }
         keyspace.onRemoveAll = { [unowned self] in allKeysRemoved(in: $0) }
     }
 
@@ -197,6 +200,7 @@ extension Server {
 
     /// All keys of a database go: a change of those watched keys that are there.
     private func allKeysRemoved(in database: Int) {
+        noteRemovalBehindFence(in: database)
         for (identity, sessions) in watches.sessions where identity.database == database {
             guard let session = sessions.first,
                 let watched = session.transaction.watched.first(where: { $0.identity == identity })

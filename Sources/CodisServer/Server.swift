@@ -46,6 +46,8 @@ final class Server: @unchecked Sendable {
     var blocking = BlockedClients()
     /// The call that serves those who wait.
     let blockedCall: CommandCall
+    /// The keys that commands wait for: see Migration/KeyFence.swift.
+    var fence = KeyFence()
     /// Who has subscribed to what: see PubSub.swift.
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.

@@ -15,6 +15,8 @@ struct SessionHolds: OptionSet {
     static let blocked = SessionHolds(rawValue: 1 << 1)
     /// A script of its own that takes long.
     static let script = SessionHolds(rawValue: 1 << 2)
+    /// A command that has not begun, because keys that it names are on their way.
+    static let fenced = SessionHolds(rawValue: 1 << 3)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.
@@ -230,6 +232,8 @@ final class Session: @unchecked Sendable {
                     call.request = decoder.isCanonical ? unread.prefix(consumed) : ByteView()
                     server.execute(call)
                 }
+                // What waits for a fence is decoded again from its start.
+                if holds.contains(.fenced) { return offset }
                 offset += consumed
             case .ignored(let consumed):
                 offset += consumed

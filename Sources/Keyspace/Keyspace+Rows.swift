@@ -105,7 +105,7 @@ extension Keyspace {
     /// Hears of every change of the key under `target`, whether its row was written or only rows of its elements.
     @inline(__always)
     func keyChanged(_ database: Int) {
-        if let onKeyChange { onKeyChange(database, target.hash) }
+        if let onKeyChange { onKeyChange(database, target.hash, target.checksum) }
     }
 
     /// Makes `record` the head of the row for the long `key`; a key that has no row yet gets an object for its bytes.

@@ -67,6 +67,8 @@ final class RowKey {
     private(set) var length = 0
     /// The slot of the key, 0..<1024.
     private(set) var slot = 0
+    /// The checksum of a key's row: it stands behind the space.
+    var checksum: UInt32 { view.bigEndian(UInt32.self, at: 2) }
     /// The keyed hash of the key.
     private(set) var hash: UInt64 = 0
     /// Whether the key is too long to lie in the row key.

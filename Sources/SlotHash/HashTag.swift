@@ -43,6 +43,13 @@ public struct KeyHash: Hashable, Sendable {
     @inlinable
     public var slot: Slot { Slot(checksum: checksum) }
 
+    /// The hash of a key with this checksum.
+    @inlinable
+    public init(checksum: UInt32, isTagged: Bool) {
+        self.checksum = checksum
+        self.isTagged = isTagged
+    }
+
     /// Hashes `key`; O(length of the key).
     @inlinable
     public init(of key: ByteView) {

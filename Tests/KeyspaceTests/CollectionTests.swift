@@ -265,7 +265,7 @@ struct CollectionTests {
         let keyspace = try open()
         try set(keyspace, "hash", (0..<500).map { (bytes("field:\($0)"), bytes("value")) })
         var heard: [UInt64] = []
-        keyspace.onKeyChange = { database, hash in
+        keyspace.onKeyChange = { database, hash, _ in
             #expect(database == 0)
             heard.append(hash)
         }

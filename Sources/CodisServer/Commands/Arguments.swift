@@ -47,6 +47,15 @@ struct Arguments: ~Copyable {
         self.count = count
     }
 
+    /// Takes the arguments of the request at the start of `bytes`, which was queued and must outlive the command.
+    mutating func takeRequest(in bytes: ByteView) {
+        var decoder = RESPRequestDecoder()
+        guard case .request? = try? decoder.decode(bytes) else {
+            preconditionFailure("what was queued is no request any more")
+        }
+        take(decoder, in: bytes)
+    }
+
     /// Takes `arguments`, whose bytes must outlive the command.
     mutating func take(_ arguments: [ByteView]) {
         makeRoom(for: arguments.count)

@@ -16,6 +16,8 @@ final class Command: Sendable {
     let flags: CommandFlags
     /// Which arguments are keys.
     let keys: KeyPositions
+    /// Where the keys are that it names, however it names them.
+    let keyRule: KeyRule
     let function: Function
     /// The number of the row in the table, where statistics are kept.
     let row: Int
@@ -32,6 +34,7 @@ final class Command: Sendable {
         self.arity = arity
         self.flags = flags
         self.keys = keys
+        keyRule = KeyRule(name, keys)
         self.function = function
         row = 0
     }
@@ -45,6 +48,7 @@ final class Command: Sendable {
         arity = command.arity
         flags = command.flags
         keys = command.keys
+        keyRule = command.keyRule
         function = command.function
         self.row = row
     }
