@@ -17,6 +17,7 @@ final class CommandTable {
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
         ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,
         HyperLogLogCommands.table, MigrateCommand.table, ScriptCommands.table, AsyncRestoreCommands.table,
+        AsyncMigrationCommands.table, ExecWrapperCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.

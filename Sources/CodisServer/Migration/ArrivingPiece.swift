@@ -39,6 +39,8 @@ struct ArrivingPiece {
     ///
     /// The errors' lines are without a code: they are acknowledgements too.
     func take() throws(CommandError) -> Int {
+        // Two servers that move keys to each other would else wait for each other.
+        guard !server.isMigrating(call.database) else { throw .message("the specified DB is being migrated") }
         guard call.arguments.count >= 3 else { throw wrongCount }
         let what = call.arguments[1]
         if what.equalsIgnoringCase("delete") { return try delete() }

@@ -180,6 +180,16 @@ struct CommandTableTests {
 
     /// The same of what Codis 3.1 and 3.2 have beside these.
     static let laterRows = """
+        slotsmgrt-async-cancel 0 F 0 0 0
+        slotsmgrt-async-fence 0 rs 0 0 0
+        slotsmgrt-async-status 0 F 0 0 0
+        slotsmgrt-exec-wrapper -3 wm 0 0 0
+        slotsmgrtone-async -7 ws 0 0 0
+        slotsmgrtone-async-dump -4 rm 0 0 0
+        slotsmgrtslot-async 8 ws 0 0 0
+        slotsmgrttagone-async -7 ws 0 0 0
+        slotsmgrttagone-async-dump -4 rm 0 0 0
+        slotsmgrttagslot-async 8 ws 0 0 0
         slotsrestore-async -2 wm 0 0 0
         slotsrestore-async-ack 3 w 0 0 0
         slotsrestore-async-auth 2 sltF 0 0 0
