@@ -80,6 +80,12 @@ final class Server: @unchecked Sendable {
     /// Sessions whose replies wait until the log can be written again.
     var waitingForLog: [Session] = []
 
+    // Moving keys to other servers: see Migration/Server+AsyncMigration.swift.
+    /// The connections to servers that keys go to asynchronously, by database.
+    var links: [Int: MigrationLink] = [:]
+    /// Whether the change that is made now is that a key has moved.
+    var isRemovingMoved = false
+
     // Replication: see Replication/Server+Replication.swift.
     var replication = ReplicationState()
 
