@@ -19,6 +19,8 @@ struct SessionHolds: OptionSet {
     static let fenced = SessionHolds(rawValue: 1 << 3)
     /// The server becomes a master, and still takes what its old master has sent.
     static let promotion = SessionHolds(rawValue: 1 << 4)
+    /// The server ends, and still sends its replicas what they lack.
+    static let ending = SessionHolds(rawValue: 1 << 5)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.
