@@ -18,6 +18,8 @@ struct SessionHolds: OptionSet {
     static let script = SessionHolds(rawValue: 1 << 2)
     /// A command that has not begun, because keys that it names are on their way.
     static let fenced = SessionHolds(rawValue: 1 << 3)
+    /// The server becomes a master, and still takes what its old master has sent.
+    static let promotion = SessionHolds(rawValue: 1 << 4)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.
@@ -91,6 +93,10 @@ final class Session: @unchecked Sendable {
     var blocked: BlockedCommand?
     /// What the client has subscribed to.
     var subscriptions = SessionSubscriptions()
+    /// The client is a server that moves keys here.
+    var isSender = false
+    /// The values that it sends in pieces, and which are not whole yet.
+    var arriving: [ArrivingValue.Target: ArrivingValue] = [:]
     /// The replies of this tick may only go when the log was written.
     var hasWritten = false
     /// The session is among those that the end of the tick answers.
@@ -338,6 +344,7 @@ final class Session: @unchecked Sendable {
     /// Hears that the client sends no more.
     func inputClosed() {
         guard isOpen, !closesAfterReply else { return }
+        if let replica, replica.leaves() { return }
         closesAfterReply = true
         server.touch(self)
     }

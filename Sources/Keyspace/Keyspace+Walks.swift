@@ -70,6 +70,9 @@ extension Keyspace {
         return next >> 53 == UInt64(slot.number) ? next & (1 << 53 - 1) : 0
     }
 
+    /// The cursor of a slot's `scan` before all keys that have this checksum; others with the same place may precede.
+    public static func scanCursor(ofChecksum checksum: UInt32) -> UInt64 { UInt64(checksum >> 10) << 31 }
+
     /// Walks one slot from `cursor` until `wanted` keys were seen, and all that share the last one's place.
     private func scanSlot(
         _ cursor: UInt64,
@@ -210,15 +213,6 @@ extension Keyspace {
             }
         }
         return nil
-    }
-
-    /// Where the row of `key` lies in the order of rows, as a number: by slot, then by checksum and hash.
-    ///
-    /// Whoever writes many keys in this order touches each page once.
-    public func place(of key: ByteView) -> UInt64 {
-        let hash = KeyHash(of: key)
-        let own = state.hashKey.hash(key) >> 32
-        return UInt64(hash.checksum & 1023) << 54 | UInt64(hash.checksum >> 10) << 32 | own
     }
 
     /// The key of `database` that expires first, copied; nil if none of it has an expiry.

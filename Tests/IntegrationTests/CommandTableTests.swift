@@ -16,8 +16,9 @@ struct CommandTableTests {
             let name = try #require(parts.first?.text)
             names.insert(name)
             guard let recorded = Self.recorded[name] else {
-                // SLOTSSCAN and SLOTSMGRT are later than what was recorded.
-                #expect(["slotsscan", "slotsmgrt"].contains(name), "\(name) is no command of 2.8")
+                // SLOTSSCAN, SLOTSMGRT and the asynchronous family are later than what was recorded.
+                let isLater = ["slotsscan", "slotsmgrt"].contains(name) || Self.isAsynchronous(name)
+                #expect(isLater, "\(name) is no command of 2.8")
                 continue
             }
             #expect(TestReply.array(parts) == recorded, "\(name)")
@@ -48,6 +49,11 @@ struct CommandTableTests {
             if arity > 0 { #expect(try send(arity + 1) == refusal, "\(name)") }
         }
         try server.stop()
+    }
+
+    /// Whether a command belongs to those by which Codis 3.2 moves slots; a unit test has their rows.
+    private static func isAsynchronous(_ name: String) -> Bool {
+        name.hasPrefix("slots") && name.contains("-async") || name == "slotsmgrt-exec-wrapper"
     }
 
     /// What must be there by now.
