@@ -24,7 +24,8 @@ extension Server {
     func shutDownAfterReplicas(saving: Bool?, _ failed: @escaping () -> Void) {
         let isWaiting = shutdown.isUnderWay
         shutdown.isUnderWay = true
-        let dismissed = isWaiting || effects.isInUnit || scriptEngine?.isSuspended == true
+        let dismissed =
+            isWaiting || effects.isInUnit || scriptEngine?.isSuspended == true
             ? [] : replication.feeds.filter { $0.dismiss() }
         guard !dismissed.isEmpty else {
             // Who asks for a second time does not want to wait.
