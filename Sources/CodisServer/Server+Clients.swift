@@ -40,6 +40,7 @@ extension Server {
         unblock(session)
         unwatchAll(session)
         unsubscribeAll(session)
+        abandonStagedValues(of: session)
         if session.isMonitor {
             monitors.removeAll { $0 === session }
             configurationChanged()

@@ -33,6 +33,7 @@ enum KeyRule: Equatable, Sendable {
         case "migrate": self = .single(3)
         case "slotsmgrtone", "slotsmgrttagone": self = .single(4)
         case "slotsrestore": self = .steps(of: 3)
+        case "slotsrestore-end": self = .steps(of: 4)
         case "slotsdel", "flushdb": self = .everythingOfDatabase
         case "flushall": self = .everything
         default: self = positions.first == 0 ? .none : .positions(positions)
