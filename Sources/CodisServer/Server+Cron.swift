@@ -64,6 +64,7 @@ extension Server {
             cron.lastSecond = second
             closeIdleClients()
             targets.runCron()
+            checkLinks()
             runReplicationCron()
         }
         checkWaitingOutput()

@@ -125,6 +125,11 @@ extension Server {
             call.session.closesAfterReply = true
             return
         }
+        if call.session.isSender, call.arguments[0].count > 0, call.arguments[0][0] == UInt8(ascii: "-") {
+            // A server of Codis 3.2 takes an error for a command, and answers with an error: that would go on for ever.
+            call.session.closesAfterReply = true
+            return
+        }
         call.reply.writeReplyError(Array("ERR unknown command '".utf8) + Array(call.arguments[0]) + [0x27])
         call.session.abortTransaction()
     }
@@ -153,7 +158,7 @@ extension Server {
     /// Whether the gates let the command pass; replies why not, and shows it to who watches.
     private func pass(_ command: Command, _ call: CommandCall) -> Bool {
         let session = call.session
-        if gates.contains(.password), !session.isAuthenticated, command.name != "auth" {
+        if gates.contains(.password), !session.isAuthenticated, !command.isAuthentication {
             refuse(call, "NOAUTH Authentication required.")
             return false
         }

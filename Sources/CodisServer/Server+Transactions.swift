@@ -193,6 +193,7 @@ extension Server {
 
     private func keyChanged(_ identity: KeyIdentity) {
         if !blocking.sessions.isEmpty { noteReady(identity) }
+        if !links.isEmpty { noteChangeOfMigrating(identity) }
         if !watches.isSuspended, let sessions = watches.sessions[identity] {
             for session in sessions { session.transaction.isTouched = true }
         }

@@ -63,7 +63,6 @@ final class Server: @unchecked Sendable {
     }
     /// Values that arrive in pieces, and over which connection: see Migration/StagedValue.swift.
     var stagedValues: [[UInt8]: (value: StagedValue, session: Session)] = [:]
-    var lastStagedNumber = 0
     /// Who has subscribed to what: see PubSub.swift.
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
@@ -95,6 +94,12 @@ final class Server: @unchecked Sendable {
     var tickEndTask: @Sendable () -> Void = {}
     /// Sessions whose replies wait until the log can be written again.
     var waitingForLog: [Session] = []
+
+    // Moving keys to other servers: see Migration/Server+AsyncMigration.swift.
+    /// The connections to servers that keys go to asynchronously, by database.
+    var links: [Int: MigrationLink] = [:]
+    /// Whether the change that is made now is that a key has moved.
+    var isRemovingMoved = false
 
     // Replication: see Replication/Server+Replication.swift.
     var replication = ReplicationState()

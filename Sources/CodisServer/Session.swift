@@ -87,6 +87,10 @@ final class Session: @unchecked Sendable {
     var blocked: BlockedCommand?
     /// What the client has subscribed to.
     var subscriptions = SessionSubscriptions()
+    /// The client is a server that moves keys here.
+    var isSender = false
+    /// The values that it sends in pieces, and which are not whole yet.
+    var arriving: [ArrivingValue.Target: ArrivingValue] = [:]
     /// The replies of this tick may only go when the log was written.
     var hasWritten = false
     /// The session is among those that the end of the tick answers.

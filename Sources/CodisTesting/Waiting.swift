@@ -5,7 +5,7 @@ internal import Foundation
 internal import Glibc
 
 /// Asks `condition` again and again until it holds; returns false when `timeoutSeconds` are over.
-public func waitUntil(timeoutSeconds: Double = 30, _ condition: () -> Bool) -> Bool {
+public func waitUntil(timeoutSeconds: Double = 60, _ condition: () -> Bool) -> Bool {
     let end = monotonicSeconds() + timeoutSeconds
     var pauseMicroseconds: UInt32 = 200
     while !condition() {

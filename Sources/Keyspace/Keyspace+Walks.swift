@@ -86,6 +86,9 @@ extension Keyspace {
         return next >> 53 == UInt64(slot.number) ? next & (1 << 53 - 1) : 0
     }
 
+    /// The cursor of a slot's `scan` before all keys that have this checksum; others with the same place may precede.
+    public static func scanCursor(ofChecksum checksum: UInt32) -> UInt64 { UInt64(checksum >> 10) << 31 }
+
     /// Walks one slot from `cursor` until `wanted` keys were seen, and all that share the last one's place.
     private func scanSlot(
         _ cursor: UInt64,

@@ -85,8 +85,8 @@ public final class Keyspace {
     /// Scratch: what changes of trees need.
     let treeScratch = TreeScratch()
 
-    /// Called after each change of a key with its database, the keyed hash of its bytes, and the checksum that
-    /// places it, while somebody asks.
+    /// Called after each change of a key with its database, the keyed hash of its bytes, and the checksum that places
+    /// it, while somebody asks.
     public var onKeyChange: ((_ database: Int, _ keyHash: UInt64, _ checksum: UInt32) -> Void)?
     /// Called before all keys of a database go at once, while somebody asks; it may look keys up.
     public var onRemoveAll: ((_ database: Int) -> Void)?

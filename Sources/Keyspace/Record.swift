@@ -65,6 +65,9 @@ public struct Record {
     @inline(__always)
     public var inlineValue: ByteView? { object == 0 ? payload : nil }
 
+    /// About how many bytes the value takes, in the row or in rows of its own.
+    public var storedBytes: Int { object == 0 ? payload.count : objectBytes }
+
     enum Flag {
         static let type: UInt8 = 0x07
         static let expiry: UInt8 = 0x08

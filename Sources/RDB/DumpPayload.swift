@@ -72,6 +72,12 @@ public enum DumpPayload {
         return reader
     }
 
+    /// Whether the type of the value is one that can be read; the rest of `payload` is not looked at.
+    public static func hasKnownType(_ payload: ByteView) -> Bool {
+        guard payload.count > footerLength, let type = RDBFormat.ValueType(rawValue: payload[0]) else { return false }
+        return type.unsupported == nil
+    }
+
     private static func version(of payload: ByteView) -> Int {
         Int(payload.littleEndian(UInt16.self, at: payload.count - footerLength))
     }

@@ -91,6 +91,11 @@ final class CommandHarness {
 
     /// What the server replies to a command of `session`, which may be nothing yet, or several replies.
     fileprivate func replies(to arguments: [[UInt8]], from session: Session) -> [TestReply] {
+        CommandHarness.decode(replyBytes(to: arguments, from: session))
+    }
+
+    /// The same as bytes.
+    fileprivate func replyBytes(to arguments: [[UInt8]], from session: Session) -> [UInt8] {
         var request: [UInt8] = []
         request.appendRequest(arguments)
         server.clock = Clock(milliseconds: now)
@@ -105,7 +110,7 @@ final class CommandHarness {
         }
         let bytes = call.reply.readBytes(length: call.reply.readableBytes) ?? []
         call.reply.clear()
-        return CommandHarness.decode(bytes)
+        return bytes
     }
 
     /// The replies in `bytes`.
@@ -229,6 +234,15 @@ final class HarnessClient {
     /// Runs the words of `line`, which are answered with one reply.
     @discardableResult
     func callAsFunction(_ line: String) -> TestReply { TestReply(only: replies(line)) }
+
+    /// Runs a command of these arguments, which is answered with one reply.
+    @discardableResult
+    func run(_ arguments: [[UInt8]]) -> TestReply {
+        TestReply(only: harness.replies(to: arguments, from: session))
+    }
+
+    /// The bytes that answer a command of these arguments.
+    func replyBytes(_ arguments: [[UInt8]]) -> [UInt8] { harness.replyBytes(to: arguments, from: session) }
 
     /// Runs the words of `line`, to which there may be several replies, or none yet.
     @discardableResult

@@ -16,7 +16,7 @@ struct CommandTableTests {
             let name = try #require(parts.first?.text)
             names.insert(name)
             guard let recorded = Self.recorded[name] else {
-                #expect(Self.later.contains(name), "\(name) is no command of 2.8")
+                #expect(Self.later.contains(name) || Self.isAsynchronous(name), "\(name) is no command of 2.8")
                 continue
             }
             #expect(TestReply.array(parts) == recorded, "\(name)")
@@ -53,6 +53,11 @@ struct CommandTableTests {
     static let later: Set<String> = [
         "slotsscan", "slotsmgrt", "slotsstats", "slotsrestore-part", "slotsrestore-end",
     ]
+
+    /// Whether a command belongs to those by which Codis 3.2 moves slots; a unit test has their rows.
+    private static func isAsynchronous(_ name: String) -> Bool {
+        name.hasPrefix("slots") && name.contains("-async") || name == "slotsmgrt-exec-wrapper"
+    }
 
     /// What must be there by now.
     static let present = [

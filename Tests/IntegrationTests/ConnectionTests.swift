@@ -105,11 +105,11 @@ struct ConnectionTests {
 
     @Test("timeout closes idle clients and spares busy ones")
     func idleTimeout() throws {
-        let server = try TestServer(configuration: ["timeout 1"])
+        let server = try TestServer(configuration: ["timeout 3"])
         let idle = try server.connect()
         let busy = try server.connect()
         #expect(try idle.command("PING") == .status("PONG"))
-        let closed = waitUntil(timeoutSeconds: 20) {
+        let closed = waitUntil {
             _ = try? busy.command("PING")
             return idle.hasInput(withinMilliseconds: 10)
         }

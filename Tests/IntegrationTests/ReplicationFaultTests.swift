@@ -57,7 +57,7 @@ struct ReplicationFaultTests {
     /// Keys may still expire, so the two are looked at until they are the same.
     private func expectSameInTheEnd(_ pair: ReplicationPair, _ comment: Comment) throws {
         try pair.waitUntilLevel()
-        let isSame = waitUntil(timeoutSeconds: 20) {
+        let isSame = waitUntil(timeoutSeconds: 60) {
             guard let one = try? pair.master.command("DEBUG", "DIGEST").text else { return false }
             return (try? pair.replica.command("DEBUG", "DIGEST").text) == one
         }

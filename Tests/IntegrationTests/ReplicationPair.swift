@@ -76,7 +76,7 @@ extension TestServer {
     func number(_ field: String) throws -> Int { try info(field).flatMap { Int($0) } ?? 0 }
 
     /// Waits until a field of INFO has this value.
-    func waitFor(_ field: String, _ value: String, timeoutSeconds: Double = 30) throws {
+    func waitFor(_ field: String, _ value: String, timeoutSeconds: Double = 60) throws {
         let isThere = waitUntil(timeoutSeconds: timeoutSeconds) { (try? info(field)) == value }
         try #require(isThere, "\(field) did not become \(value): \(output.suffix(2000))")
     }

@@ -216,7 +216,7 @@ struct ReplicationTests {
             ]
         )
         let line = try #require(try pair.master.info("slave0"))
-        #expect(line.wholeMatch(of: /ip=127.0.0.1,port=[0-9]+,state=online,offset=[0-9]+,lag=[01]/) != nil, "\(line)")
+        #expect(line.wholeMatch(of: /ip=127.0.0.1,port=[0-9]+,state=online,offset=[0-9]+,lag=[0-9]+/) != nil, "\(line)")
         #expect(line.contains("port=\(pair.replica.port),"))
         #expect(try pair.replica.info("master_port") == "\(pair.proxy.port)")
         pair.proxy.block()
@@ -228,7 +228,8 @@ struct ReplicationTests {
 
     @Test("ROLE and CLIENT LIST tell who is who")
     func roles() throws {
-        let pair = try ReplicationPair()
+        // No PING may move the offset between two looks at it.
+        let pair = try ReplicationPair(masterConfiguration: ["repl-ping-slave-period 50"])
         let offset = try pair.master.number("master_repl_offset")
         #expect(
             try pair.replica.command("ROLE")
@@ -237,7 +238,7 @@ struct ReplicationTests {
                     .integer(Int64(offset)),
                 ])
         )
-        let acknowledged = waitUntil(timeoutSeconds: 10) {
+        let acknowledged = waitUntil {
             (try? pair.master.command("ROLE"))
                 == .array([
                     .bulk("master"), .integer(Int64(offset)),
@@ -248,8 +249,9 @@ struct ReplicationTests {
         #expect(try pair.master.command("CLIENT", "LIST").text?.contains(" flags=S ") == true)
         #expect(try pair.replica.command("CLIENT", "LIST").text?.contains(" flags=M ") == true)
         #expect(try pair.master.command("CLIENT", "KILL", "TYPE", "slave") == .integer(1))
+        // Both were level all the time, so only the count tells that the replica is back.
+        #expect(waitUntil { (try? pair.master.number("sync_partial_ok")) == 1 })
         try pair.waitUntilLevel()
-        #expect(try pair.master.number("sync_partial_ok") == 1)
         try pair.stop()
     }
 

@@ -39,6 +39,9 @@ final class Command: Sendable {
         row = 0
     }
 
+    /// Whether who has not given the password yet may call it.
+    var isAuthentication: Bool { name == "auth" || name == "slotsrestore-async-auth" }
+
     /// The same command as row `row`.
     init(_ command: Command, row: Int) {
         name = command.name

@@ -17,7 +17,8 @@ final class CommandTable {
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
         ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,
         HyperLogLogCommands.table, MigrateCommand.table, ScriptCommands.table, SlotRestoreCommands.table,
-        SlotMigrationCommands.table,
+        SlotMigrationCommands.table, AsyncRestoreCommands.table, AsyncMigrationCommands.table,
+        ExecWrapperCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.
@@ -26,8 +27,9 @@ final class CommandTable {
     private var entries: UnsafeMutablePointer<Entry>
     private static let entryCount = 1024
 
-    /// Where a name longer than 16 bytes is kept, which only `rename-command` can make.
-    private var longNames: [[UInt8]: Int] = [:]
+    /// Names longer than 16 bytes in lower case, with the numbers of their rows: too few for a better search than one
+    /// after the other, whose first comparison is that of the lengths.
+    private var longNames: [(name: [UInt8], row: Int)] = []
 
     private struct Entry {
         var name = Name(low: 0, high: 0, count: -1)
@@ -88,13 +90,22 @@ final class CommandTable {
     // MARK: Names
 
     private func findLong(_ name: ByteView) -> Command? {
-        if longNames.isEmpty { return nil }
-        return longNames[Array(name).map(CommandTable.folded)].map { rows[$0] }
+        let count = name.count
+        // Those of a family differ in their last bytes.
+        search: for entry in longNames where entry.name.count == count {
+            var index = count
+            while index > 0 {
+                index -= 1
+                if CommandTable.folded(name[index]) != entry.name[index] { continue search }
+            }
+            return rows[entry.row]
+        }
+        return nil
     }
 
     private func insert(_ name: [UInt8], _ command: Command) {
         guard let key = ByteView.with(name, { CommandTable.key($0) }) else {
-            longNames[name.map(CommandTable.folded)] = command.row
+            longNames.append((name.map(CommandTable.folded), command.row))
             return
         }
         var index = key.hash
@@ -106,7 +117,7 @@ final class CommandTable {
 
     private func remove(_ name: [UInt8]) {
         guard let key = ByteView.with(name, { CommandTable.key($0) }) else {
-            longNames[name.map(CommandTable.folded)] = nil
+            longNames.removeAll { $0.name == name.map(CommandTable.folded) }
             return
         }
         var index = key.hash

@@ -59,7 +59,7 @@ enum ConnectionCommands {
     }
 
     /// Compares without telling by the time it takes how much of the password was right.
-    private static func isEqualInConstantTime(_ given: ByteView, _ password: [UInt8]) -> Bool {
+    static func isEqualInConstantTime(_ given: ByteView, _ password: [UInt8]) -> Bool {
         var difference = given.count ^ password.count
         for index in 0..<given.count {
             difference |= Int(given[index] ^ (password.isEmpty ? 0 : password[index % password.count]))

@@ -109,7 +109,7 @@ enum KeyCommands {
             guard let key = server.keyspace.randomKey(in: call.database) else { break }
             let isAlive = ByteView.with(key) { key in
                 guard let record = server.lookupWrite(key, call) else { return false }
-                return !record.isExpired(at: call.now)
+                return !record.isExpired(at: call.now) && !ArrivingValue.isName(key)
             }
             if isAlive { return call.reply.writeReplyBulk(key) }
         }
@@ -121,7 +121,9 @@ enum KeyCommands {
         let pattern = call.arguments[1]
         var found = BulkList()
         server.keyspace.forEachKey(in: call.database) { key, record in
-            if !record.isExpired(at: call.now), Glob.matches(pattern, key) { found.append(key) }
+            if !record.isExpired(at: call.now), !ArrivingValue.isName(key), Glob.matches(pattern, key) {
+                found.append(key)
+            }
             return true
         }
         found.write(to: &call.reply)

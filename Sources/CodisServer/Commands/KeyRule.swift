@@ -32,6 +32,11 @@ enum KeyRule: Equatable, Sendable {
         case "move": self = .move
         case "migrate": self = .single(3)
         case "slotsmgrtone", "slotsmgrttagone": self = .single(4)
+        case "slotsmgrtone-async", "slotsmgrttagone-async": self = .positions(.from(6))
+        case "slotsmgrtone-async-dump", "slotsmgrttagone-async-dump": self = .positions(.from(3))
+        // Where the keys of the command are that is wrapped is not known here: any argument may be one.
+        case "slotsmgrt-exec-wrapper": self = .positions(.from(1))
+        case "slotsrestore-async": self = .single(2)
         case "slotsrestore": self = .steps(of: 3)
         case "slotsrestore-end": self = .steps(of: 4)
         case "slotsdel", "flushdb": self = .everythingOfDatabase

@@ -22,7 +22,7 @@ enum ScanCommands {
         let options = try ScanOptions(call.arguments, from: 2)
         var found = BulkList()
         let next = server.keyspace.scan(cursor, in: call.database, count: options.count) { key, record in
-            if !record.isExpired(at: call.now), options.matches(key) { found.append(key) }
+            if !record.isExpired(at: call.now), !ArrivingValue.isName(key), options.matches(key) { found.append(key) }
         }
         write(next, found, to: call)
     }
@@ -44,7 +44,7 @@ enum ScanCommands {
         }
         var found = BulkList()
         let next = server.keyspace.scan(cursor, slot: slot, in: call.database, count: Int(count)) { key, record in
-            if !record.isExpired(at: call.now) { found.append(key) }
+            if !record.isExpired(at: call.now), !ArrivingValue.isName(key) { found.append(key) }
         }
         write(next, found, to: call)
     }

@@ -90,7 +90,7 @@ extension Server {
     /// Whether `command` may run while a script overruns its time.
     func mayRunDuringScript(_ command: Command, _ call: CommandCall) -> Bool {
         switch command.name {
-        case "auth", "replconf": true
+        case "auth", "slotsrestore-async-auth", "replconf": true
         case "shutdown": call.arguments.count == 2 && begins(call.arguments[1], with: "n")
         case "script": call.arguments.count == 2 && begins(call.arguments[1], with: "k")
         default: false

@@ -97,9 +97,10 @@ enum SlotRestoreCommands {
         )
     }
 
-    /// `SLOTSRESTORE-PART name command [argument …]`: adds to a value that arrives in pieces what `command name
-    /// argument …` would; the command is APPEND, RPUSH, SADD, ZADD or HMSET. Without arguments it does nothing but tell
-    /// that this server knows it.
+    /// `SLOTSRESTORE-PART name command [argument …]`: adds to a value that arrives in pieces.
+    ///
+    /// It adds what `command name argument …` would; the command is APPEND, RPUSH, SADD, ZADD or HMSET. Without
+    /// arguments it does nothing but tell that this server knows it.
     ///
     /// The value goes when the connection does.
     static func part(_ server: Server, _ call: CommandCall) throws(CommandError) {
@@ -121,12 +122,6 @@ enum SlotRestoreCommands {
 }
 
 extension Server {
-    /// A number for a value that arrives in pieces.
-    func nextStagedNumber() -> Int {
-        lastStagedNumber += 1
-        return lastStagedNumber
-    }
-
     /// Drops what has arrived in pieces over a connection that is gone.
     func abandonStagedValues(of session: Session) {
         guard !stagedValues.isEmpty else { return }

@@ -23,8 +23,9 @@ struct FenceMark: Hashable {
     }
 }
 
-/// The right to keys that are on their way: whoever holds it reads and changes them in as many steps as it takes, while
-/// commands that name them wait. See `Server+Fence.swift`.
+/// The right to keys that are on their way.
+///
+/// Whoever holds it reads and changes them in as many steps as it takes, while commands that name them wait.
 final class FenceTicket {
     /// What is fenced.
     fileprivate(set) var marks: [FenceMark] = []
@@ -33,8 +34,18 @@ final class FenceTicket {
     ///
     /// What expires or is evicted does not count.
     var wasBreached = false
+    /// Whether commands may read what is fenced: it is not changed before this is set to false.
+    var admitsReaders = false
     /// Whether it was raised and not lowered yet.
     fileprivate(set) var isRaised = true
+
+    /// Whether `command` need not wait for it.
+    func admits(_ command: Command) -> Bool {
+        // The two that are no readers ask for themselves.
+        admitsReaders
+            && (command.flags.contains(.readOnly) || command.name == "slotsmgrt-exec-wrapper"
+                || command.name == "slotsrestore-async")
+    }
 
     /// The clients whose commands wait for it.
     fileprivate var waiting: [Session] = []
@@ -66,7 +77,7 @@ struct KeyFence {
 /// fence around keys in one step, works on them in bounded steps between which other commands run, and *lowers* it.
 /// Meanwhile a command that names one of the keys is not begun: its client is held, with all that it has sent behind
 /// it, and the command is looked at anew when the fence is gone. For EXEC the keys of all queued commands count, for a
-/// script its declared ones; FLUSHALL, FLUSHDB and SLOTSDEL name every key.
+/// script its declared ones; FLUSHALL, FLUSHDB and SLOTSDEL name every key. A holder may admit those who only read.
 ///
 /// What does not wait: commands that name no key (KEYS, SCAN, DBSIZE...), expiry, eviction, a script's access to keys
 /// that it did not declare, and the stream of a master. If one of the last two changes a key behind a fence, the ticket
@@ -109,7 +120,9 @@ extension Server {
         listenToKeys()
     }
 
-    /// Lowers the fence; those who wait for it go on at the end of the tick. To lower it again does nothing.
+    /// Lowers the fence; those who wait for it go on at the end of the tick.
+    ///
+    /// To lower it again does nothing.
     func lower(_ ticket: FenceTicket) {
         guard ticket.isRaised else { return }
         ticket.isRaised = false
@@ -181,8 +194,11 @@ extension Server {
         case .everythingOfDatabase: found = fence.tickets.first { $0.key.database == database }?.value
         case .none, .positions, .single, .counted, .sort, .move, .steps:
             command.keyRule.forEachKey(arguments, database) { key, database in
-                found = fence.tickets[FenceMark(key, in: database)]
-                return found == nil
+                guard let ticket = fence.tickets[FenceMark(key, in: database)], !ticket.admits(command) else {
+                    return true
+                }
+                found = ticket
+                return false
             }
         }
         return found

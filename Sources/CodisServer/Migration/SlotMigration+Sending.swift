@@ -160,7 +160,7 @@ extension SlotMigration {
             return
         }
         var pieces = sending.pieces ?? ValuePieces()
-        let name = sending.staged[index]?.name ?? newName(for: keys[index])
+        let name = sending.staged[index]?.name ?? ArrivingValue.newName()
         let batch = pieces.next(of: record, server.keyspace)
         if batch.count > 0 {
             let command = StagedValue.command(for: record.type)
@@ -176,12 +176,6 @@ extension SlotMigration {
         if pieces.isAtEnd {
             sending.pieces = nil
             sending.next += 1
-        }
-    }
-
-    private func newName(for key: [UInt8]) -> [UInt8] {
-        ByteView.with(key) {
-            StagedValue.name(for: $0, origin: server.runIdentifier, number: server.nextStagedNumber())
         }
     }
 

@@ -112,16 +112,18 @@ final class SlotMigration: @unchecked Sendable {
         }
     }
 
-    /// Some key of the slot, if it can be one that is not fenced.
+    /// Some key of the slot, if it can be one that is not fenced; never the name of a value that is arriving here.
     private func chooseKey(of slot: Slot) -> [UInt8]? {
-        var chosen: [UInt8]?
-        for _ in 0..<(server.fence.isEmpty ? 1 : 64) {
-            chosen = server.keyspace.randomKey(in: move.database, slot: slot)
-            guard let key = chosen else { break }
+        var fenced: [UInt8]?
+        for _ in 0..<64 {
+            guard let key = server.keyspace.randomKey(in: move.database, slot: slot) else { break }
+            let isArriving = ByteView.with(key) { ArrivingValue.isName($0) }
+            if isArriving { continue }
             let isFenced = ByteView.with(key) { server.fence(around: $0, in: move.database) != nil }
-            if !isFenced { break }
+            if !isFenced { return key }
+            fenced = key
         }
-        return chosen
+        return fenced
     }
 
     private func begin(with key: [UInt8]) {

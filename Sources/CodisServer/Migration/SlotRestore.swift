@@ -139,12 +139,7 @@ final class SlotRestore {
     private func begin(_ arriving: ArrivingKey, _ payload: ByteView) throws(CommandError) {
         do throws(RDBError) {
             let reader = try DumpPayload.readerOfContent(payload, accepting: DumpPayload.readableVersions)
-            let name = StagedValue.name(
-                for: arriving.key,
-                origin: server.runIdentifier,
-                number: server.nextStagedNumber()
-            )
-            let staged = StagedValue(server, name: name, in: database)
+            let staged = StagedValue(server, name: ArrivingValue.newName(), in: database)
             building = LargeValue(staged: staged, reader: reader, type: reader.kind.valueType)
         } catch {
             throw .init(payload: error)

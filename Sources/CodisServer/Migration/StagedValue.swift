@@ -4,14 +4,14 @@
 internal import Bytes
 internal import Keyspace
 internal import RESP
-internal import SlotHash
 
 /// A value that arrives in pieces: it grows under a name of its own, and takes the place of its key in one step.
 ///
 /// What is done with it are commands that every replica knows (HMSET, RPUSH, ..., at last RENAME), and that is what
-/// stands in the log. Until then the name is a key like others, but that it expires by itself when nothing has come
-/// for a while: so nothing stays behind whichever server ends when. If it has expired or was evicted half way, there
-/// are fewer elements at the end than were sent, and it is refused.
+/// stands in the log. Until then the name, an ``ArrivingValue``'s, is a key like others, but that no walk over the keys
+/// tells of it, and that it expires by itself when nothing has come for a while: so nothing stays behind whichever
+/// server ends when. If it has expired or was evicted half way, there are fewer elements at the end than were sent, and
+/// it is refused.
 final class StagedValue {
     let name: [UInt8]
     let database: Int
@@ -26,15 +26,6 @@ final class StagedValue {
         self.server = server
         self.name = name
         self.database = database
-    }
-
-    /// A name for what is to become `key`, in the same slot where that can be; `number` tells it from all others of
-    /// the server called `origin`.
-    static func name(for key: ByteView, origin: String, number: Int) -> [UInt8] {
-        let tag = HashTag(of: key).hashedBytes
-        let suffix = Array(":arriving:\(origin.prefix(16)):\(number)".utf8)
-        guard tag.count <= 256, tag.firstIndex(of: UInt8(ascii: "}")) == nil else { return suffix }
-        return [UInt8(ascii: "{")] + Array(tag) + [UInt8(ascii: "}")] + suffix
     }
 
     /// The command that adds elements to a value of `type`.

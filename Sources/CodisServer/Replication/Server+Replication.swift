@@ -56,6 +56,7 @@ extension Server {
         // Whoever waits here for an element would wait for one that somebody else may get.
         disconnectBlocked()
         abortMigrations()
+        cancelMigrations()
         effects.stopRecording()
         let link = MasterLink(self, to: address)
         replication.link = link
