@@ -67,7 +67,10 @@ final class Server: @unchecked Sendable {
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
     var notifiedEvents: KeyspaceEvents = []
-    /// Whether PUBLISH enters the log: while there is a replica, or one may come back for what it has missed.
+    /// Whether PUBLISH enters the log: while there is a replica.
+    ///
+    /// One that is away misses messages; else a master that has lost its replica to a promotion would have what that
+    /// one has not, for no more than a message of Sentinel's, and could not go on where it stands.
     var recordsMessages = false
 
     // Execution: see Server+Execution.swift.

@@ -17,6 +17,8 @@ struct SessionHolds: OptionSet {
     static let script = SessionHolds(rawValue: 1 << 2)
     /// A command that has not begun, because keys that it names are on their way.
     static let fenced = SessionHolds(rawValue: 1 << 3)
+    /// The server becomes a master, and still takes what its old master has sent.
+    static let promotion = SessionHolds(rawValue: 1 << 4)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.
@@ -309,6 +311,7 @@ final class Session: @unchecked Sendable {
     /// Hears that the client sends no more.
     func inputClosed() {
         guard context != nil, !closesAfterReply else { return }
+        if let replica, replica.leaves() { return }
         closesAfterReply = true
         server.touch(self)
     }

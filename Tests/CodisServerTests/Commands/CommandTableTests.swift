@@ -225,9 +225,8 @@ struct CommandTableTests {
         }
         // What is not there yet, or came later, is at most a few.
         #expect(known >= 60)
-        let recorded = Set(
-            (Self.rows + "\n" + Self.laterRows).split(separator: "\n").compactMap { $0.split(separator: " ").first.map(String.init) }
-        )
+        let lines = (Self.rows + "\n" + Self.laterRows).split(separator: "\n")
+        let recorded = Set(lines.compactMap { $0.split(separator: " ").first.map(String.init) })
         let later: Set = ["slotsscan", "slotsmgrt", "slotsstats", "slotsrestore-part", "slotsrestore-end"]
         #expect(Set(table.rows.map(\.name)).subtracting(recorded).subtracting(later) == [])
     }
