@@ -35,13 +35,9 @@ extension Server {
         if !blocking.unblocked.isEmpty { resumeUnblocked() }
         if fence.hasReleased { resumeReleased() }
         let outcome = isLoading ? LogOutcome.written : writeLog()
-        var index = 0
         // Closing may touch further sessions, which then come in a tick of their own.
-        let sessions = touched
-        touched.removeAll(keepingCapacity: true)
-        while index < sessions.count {
-            let session = sessions[index]
-            index += 1
+        swap(&touched, &answered)
+        for session in answered {
             session.isTouched = false
             if session.hasWritten, outcome != .written {
                 refuseUnlogged(session, outcome)
@@ -51,6 +47,7 @@ extension Server {
                 if !session.isFlushed { checkOutputLimits(session) }
             }
         }
+        answered.removeAll(keepingCapacity: true)
         if outcome == .written { startCheckpointIfDue() }
         if !snapshotRequests.isEmpty { takeSnapshots() }
     }

@@ -92,7 +92,9 @@ final class Server: @unchecked Sendable {
     var scriptEngine: ScriptEngine?
 
     // The tick: see Server+Tick.swift.
+    /// The sessions that the end of the tick answers, and those that it is just answering.
     var touched: [Session] = []
+    var answered: [Session] = []
     var isTickEndScheduled = false
     var tickEndTask: @Sendable () -> Void = {}
     /// Sessions whose replies wait until the log can be written again.
