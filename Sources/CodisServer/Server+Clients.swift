@@ -42,6 +42,7 @@ extension Server {
         unblock(session)
         unwatchAll(session)
         unsubscribeAll(session)
+        abandonStagedValues(of: session)
         dropArriving(session)
         if session.isMonitor {
             monitors.removeAll { $0 === session }
