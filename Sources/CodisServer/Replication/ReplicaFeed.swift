@@ -261,8 +261,9 @@ final class ReplicaFeed: @unchecked Sendable {
         return true
     }
 
-    /// Sends the replica what was acknowledged to clients so far, and then the end of the stream; it closes the
-    /// connection when it has read that. False if there is nothing that it could be sent.
+    /// Sends the replica what was acknowledged to clients so far, and then the end of the stream.
+    ///
+    /// It closes the connection when it has read that. False if there is nothing that it could be sent.
     func dismiss() -> Bool {
         isDismissed = true
         return leaves()
