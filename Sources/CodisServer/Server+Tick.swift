@@ -10,6 +10,10 @@ internal import NIOCore
 /// The first command of a tick schedules it; it runs when all sockets that were ready have been read. So a reply is
 /// never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
 extension Server {
+    /// After so long the loop has read its sockets, whatever a turn of some work has left to do: tasks that are executed
+    /// by tasks come before that.
+    static let turnGap = TimeAmount.microseconds(300)
+
     /// Has the end of the tick run.
     @inline(__always)
     func needsTickEnd() {
