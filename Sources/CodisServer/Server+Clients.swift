@@ -28,6 +28,7 @@ extension Server {
         )
         nextSessionIdentifier += 1
         if pausedUntilMilliseconds > clock.milliseconds { session.holds.insert(.paused) }
+        if replication.isPromoted { session.holds.insert(.promotion) }
         sessions[session.identifier] = session
         log.verbose("Accepted \(session.address)")
         return session

@@ -64,19 +64,46 @@ extension LogReplay {
     /// Does a command that may be of a later version of Redis; false if it is one of 2.8, to be done as it is.
     private func translate(_ isKnown: Bool, at offset: UInt64) throws -> Bool {
         let arguments = call.arguments.copy()
-        switch MasterDialect({ [unowned self] in reply(to: $0) }).perform(arguments) {
-        case .plain where isKnown, .unknown where isKnown: return false
+        let dialect = MasterDialect(
+            run: { [unowned self] in reply(to: $0) },
+            swapDatabases: { [unowned self] in server.swapDatabases($0, $1) },
+            database: session.database
+        )
+        switch dialect.perform(arguments) {
+        case .plain where isKnown: return false
         case .done: break
-        case .plain, .unknown:
-            let name = String(decoding: arguments[0], as: UTF8.self)
-            guard server.replication.unknownCommands.count < 1000,
-                server.replication.unknownCommands.insert(name.lowercased()).inserted
-            else { break }
-            server.log.warning("The stream has a command that this server has not, left out: '\(name)' at \(offset)")
+        case .plain, .lost:
+            warn(of: arguments, "which changes what this server has in a way that it cannot do", at: offset)
+            // What is here is not what the master has any more; all of it is asked for.
+            server.replication.needsFullResync = true
+        case .foreign:
+            warn(of: arguments, "which concerns what this server has not, left out", at: offset)
         }
         if isInUnit { server.effects.noteUnitEffect() }
         if let failure = server.keyspace.failure { throw failure }
         return true
+    }
+
+    /// Tells the operator of a command, once for each name.
+    private func warn(of arguments: [[UInt8]], _ what: String, at offset: UInt64) {
+        let name = String(decoding: arguments[0], as: UTF8.self)
+        guard server.replication.unknownCommands.count < 1000,
+            server.replication.unknownCommands.insert(name.lowercased()).inserted
+        else { return }
+        server.log.warning("The MASTER's stream has a command at \(offset) \(what): '\(name)'")
+    }
+
+    /// Selects as the stream says; what happens in a database that is not there is left out.
+    private func followSelect(_ reply: ByteBuffer, at offset: UInt64) {
+        isOutside = false
+        guard reply.readableBytesView.first == UInt8(ascii: "-") else {
+            database = session.database
+            return
+        }
+        guard let number = call.arguments.optionalInteger(at: 1), number >= server.databaseCount else { return }
+        isOutside = true
+        database = Int(clamping: min(number, Int64(Int32.max)))
+        warn(of: call.arguments.copy(), "of a database that is not there, whose changes are left out", at: offset)
     }
 
     /// Does a command that does not stand in the log as such.
@@ -117,6 +144,8 @@ final class LogReplay {
     private let select: Command?
     /// Whether MULTI was met, and its EXEC was not yet.
     private var isInUnit = false
+    /// Whether a database is selected that this server has not: a master may have more.
+    private var isOutside = false
     /// How many commands were done.
     private(set) var commandCount = 0
 
@@ -129,7 +158,8 @@ final class LogReplay {
         self.session = session
         call = CommandCall(effects: server.effects)
         database = position.database
-        session.database = max(0, position.database)
+        isOutside = position.database >= server.databaseCount
+        session.database = isOutside ? 0 : max(0, position.database)
         select = commands.find("select")
     }
 
@@ -172,18 +202,24 @@ final class LogReplay {
         }
         if !isInUnit { server.commandStart = (offset, database) }
         let found = commands.find(name)
+        if isOutside, found !== select { return }
         let isKnown = found?.arity.accepts(call.arguments.count) ?? false
         if !isKnown || MasterDialect.mayBeLater(call.arguments), try translate(isKnown, at: offset) { return }
         guard let command = found else { return }
         if server.gates.contains(.monitored) { server.showToMonitors(call) }
         server.run(command, call)
-        // An error of a command at replay was one when it was first run, too, and changed nothing.
-        call.reply.clear()
         if command === select {
-            database = session.database
+            followSelect(call.reply, at: offset)
         } else if isInUnit {
             server.effects.noteUnitEffect()
         }
+        // An error of a command at replay was one when it was first run, too, and changed nothing. One of a master's
+        // may mean that something here is not as it is there.
+        if session.isMaster, command !== select, call.reply.readableBytesView.first == UInt8(ascii: "-") {
+            let text = String(decoding: call.reply.readableBytesView.prefix { $0 != 0x0D }, as: UTF8.self)
+            warn(of: call.arguments.copy(), "that is answered with \(text)", at: offset)
+        }
+        call.reply.clear()
         if let failure = server.keyspace.failure { throw failure }
     }
 }

@@ -10,8 +10,8 @@ internal import NIOCore
 /// The first command of a tick schedules it; it runs when all sockets that were ready have been read. So a reply is
 /// never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
 extension Server {
-    /// After so long the loop has read its sockets, whatever a turn of some work has left to do: tasks that are executed
-    /// by tasks come before that.
+    /// After so long the loop has read its sockets, whatever a turn of some work has left to do: tasks that tasks execute
+    /// come before that.
     static let turnGap = TimeAmount.microseconds(300)
 
     /// Has the end of the tick run.
@@ -39,13 +39,9 @@ extension Server {
         if !blocking.unblocked.isEmpty { resumeUnblocked() }
         if fence.hasReleased { resumeReleased() }
         let outcome = isLoading ? LogOutcome.written : writeLog()
-        var index = 0
         // Closing may touch further sessions, which then come in a tick of their own.
-        let sessions = touched
-        touched.removeAll(keepingCapacity: true)
-        while index < sessions.count {
-            let session = sessions[index]
-            index += 1
+        swap(&touched, &answered)
+        for session in answered {
             session.isTouched = false
             if session.hasWritten, outcome != .written {
                 refuseUnlogged(session, outcome)
@@ -55,6 +51,7 @@ extension Server {
                 if !session.isFlushed { checkOutputLimits(session) }
             }
         }
+        answered.removeAll(keepingCapacity: true)
         if outcome == .written { startCheckpointIfDue() }
         if !snapshotRequests.isEmpty { takeSnapshots() }
     }

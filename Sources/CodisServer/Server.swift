@@ -52,7 +52,10 @@ final class Server: @unchecked Sendable {
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.
     var notifiedEvents: KeyspaceEvents = []
-    /// Whether PUBLISH enters the log: while there is a replica, or one may come back for what it has missed.
+    /// Whether PUBLISH enters the log: while there is a replica.
+    ///
+    /// One that is away misses messages; else a master that has lost its replica to a promotion would have what that
+    /// one has not, for no more than a message of Sentinel's, and could not go on where it stands.
     var recordsMessages = false
 
     // Execution: see Server+Execution.swift.
@@ -74,7 +77,9 @@ final class Server: @unchecked Sendable {
     var scriptEngine: ScriptEngine?
 
     // The tick: see Server+Tick.swift.
+    /// The sessions that the end of the tick answers, and those that it is just answering.
     var touched: [Session] = []
+    var answered: [Session] = []
     var isTickEndScheduled = false
     var tickEndTask: @Sendable () -> Void = {}
     /// Sessions whose replies wait until the log can be written again.

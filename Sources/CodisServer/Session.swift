@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Bytes
+internal import Glibc
 internal import NIOCore
 internal import RESP
 
@@ -17,8 +18,10 @@ struct SessionHolds: OptionSet {
     static let script = SessionHolds(rawValue: 1 << 2)
     /// A command that has not begun, because keys that it names are on their way.
     static let fenced = SessionHolds(rawValue: 1 << 3)
+    /// The server becomes a master, and still takes what its old master has sent.
+    static let promotion = SessionHolds(rawValue: 1 << 4)
     /// The client has kept the loop busy for long enough, and it is the turn of others.
-    static let turn = SessionHolds(rawValue: 1 << 4)
+    static let turn = SessionHolds(rawValue: 1 << 5)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.
@@ -42,19 +45,22 @@ struct SessionModes: OptionSet {
 ///
 /// A session without a connection is virtual: it stands for the log while that is replayed. Like all of the server it
 /// belongs to the event loop; it is Sendable for the sake of closures that run there.
+@safe
 final class Session: @unchecked Sendable {
     /// Distinguishes sessions for ever; later ones have greater numbers.
     let identifier: Int
     unowned(unsafe) private let serverReference: Server
     /// The connection; nil for a virtual session, and after it was closed.
-    private(set) var context: ChannelHandlerContext?
+    var context: ChannelHandlerContext? { unsafe contextReference?.takeUnretainedValue() }
+    // The pipeline holds the context until after it has told that the connection is gone.
+    private var contextReference: Unmanaged<ChannelHandlerContext>?
 
     // What INFO and CLIENT LIST tell.
     /// Where the client is: `address:port`, `[address]:port`, or the path of the unix socket and `:0`.
     let address: String
     let isUnixSocket: Bool
-    /// NIO does not tell which descriptor a connection has.
-    let fileDescriptor = -1
+    /// The descriptor of the connection; -1 for a virtual session.
+    let fileDescriptor: Int32
     let createdAtMilliseconds: Int64
     var lastInteractionMilliseconds: Int64
     var name: [UInt8] = []
@@ -107,6 +113,9 @@ final class Session: @unchecked Sendable {
     private var decoder = RESPRequestDecoder()
     /// Replies that were not handed to the connection yet.
     var output = ByteBuffer()
+    /// Whether the connection was handed something that the system may not have taken yet: what comes next then queues
+    /// up behind it.
+    private var isQueueing = false
 
     /// What may wait in `rest` at most: 1 GB, as Redis 2.8 has it.
     private static let longestQueryBuffer = 1 << 30
@@ -122,7 +131,8 @@ final class Session: @unchecked Sendable {
     ) {
         self.identifier = identifier
         unsafe serverReference = server
-        self.context = context
+        unsafe contextReference = context.map { unsafe Unmanaged.passUnretained($0) }
+        fileDescriptor = Session.descriptor(of: context)
         self.address = address
         self.isUnixSocket = isUnixSocket
         createdAtMilliseconds = server.clock.milliseconds
@@ -134,7 +144,7 @@ final class Session: @unchecked Sendable {
     /// Whether further commands wait.
     var isHeld: Bool { !holds.isEmpty }
     var isVirtual: Bool { address.isEmpty }
-    var isOpen: Bool { context != nil }
+    var isOpen: Bool { unsafe contextReference != nil }
     /// What the client is; those that monitor are normal.
     var type: SessionType {
         if replica != nil { return .replica }
@@ -144,7 +154,7 @@ final class Session: @unchecked Sendable {
 
     /// Bytes that wait in the connection for the client to read.
     var waitingOutputBytes: Int {
-        guard let context, let options = context.channel.syncOptions else { return 0 }
+        guard isQueueing, let options = context?.channel.syncOptions else { return 0 }
         return (try? options.getOption(ChannelOptions.bufferedWritableBytes)) ?? 0
     }
 
@@ -152,7 +162,7 @@ final class Session: @unchecked Sendable {
 
     /// Takes what arrived, and runs the requests that are complete.
     func receive(_ buffer: inout ByteBuffer) {
-        guard !closesAfterReply, context != nil else { return }
+        guard !closesAfterReply, isOpen else { return }
         let server = server
         // The cron reads the time of day; between two of its turns the monotonic clock carries it on.
         _ = server.clock.readMonotonic()
@@ -173,7 +183,7 @@ final class Session: @unchecked Sendable {
     /// Goes on with what was held for this reason, unless there is another.
     func resume(_ reason: SessionHolds) {
         holds.remove(reason)
-        guard !isHeld, !closesAfterReply, context != nil else { return }
+        guard !isHeld, !closesAfterReply, isOpen else { return }
         server.clock.readAll()
         turnStartNanoseconds = server.clock.monotonicNanoseconds
         processRest()
@@ -245,7 +255,7 @@ final class Session: @unchecked Sendable {
                 if decoder.isInline {
                     runInline(server, call)
                 } else {
-                    call.arguments.take(decoder, in: unread)
+                    call.arguments.take(&decoder, in: unread)
                     call.request = decoder.isCanonical ? unread.prefix(consumed) : ByteView()
                     server.execute(call)
                 }
@@ -265,7 +275,7 @@ final class Session: @unchecked Sendable {
     private func runInline(_ server: Server, _ call: CommandCall) {
         guard let rewritten = decoder.rewrittenRequest else { return }
         ByteView.with(rewritten) { request in
-            call.arguments.take(decoder, in: request)
+            call.arguments.take(&decoder, in: request)
             call.request = request
             server.execute(call)
         }
@@ -286,7 +296,7 @@ final class Session: @unchecked Sendable {
 
     /// Whether the connection has taken all replies that it was handed, or nearly all.
     @inline(__always)
-    var isFlushed: Bool { context?.channel.isWritable ?? true }
+    var isFlushed: Bool { !isQueueing || context?.channel.isWritable ?? true }
 
     /// Whether more may be handed to the connection now.
     var canTakeMore: Bool { context?.channel.isWritable ?? false }
@@ -295,37 +305,63 @@ final class Session: @unchecked Sendable {
     func send(_ buffer: ByteBuffer) {
         guard let context else { return }
         server.statistics.networkOutputBytes += buffer.readableBytes
+        isQueueing = true
         context.writeAndFlush(NIOAny(buffer), promise: nil)
     }
 
-    /// Hands the replies to the connection; the end of the tick calls it.
+    /// Sends the replies; the end of the tick calls it.
+    ///
+    /// Nearly always the socket takes all of them at once, and then NIO's queue of writes, which costs as much as a
+    /// command does, need not be gone through. What the socket does not take waits there.
     func flush() {
-        guard let context else { return output.clear() }
-        let bytes = output.readableBytes
-        guard bytes > 0 else {
-            if closesAfterReply { closeNow() }
+        guard isOpen else { return output.clear() }
+        server.statistics.networkOutputBytes += output.readableBytes
+        if output.readableBytes > 0 { writeToSocket() }
+        guard output.readableBytes > 0 else {
+            if output.capacity > Session.largestBufferKept { output = ByteBuffer() } else { output.clear() }
+            if closesAfterReply { closeWhenSent() }
             return
         }
-        server.statistics.networkOutputBytes += bytes
-        if closesAfterReply {
-            let promise = context.eventLoop.makePromise(of: Void.self)
-            promise.futureResult.assumeIsolated().whenComplete { [self] _ in closeNow() }
-            context.writeAndFlush(NIOAny(output), promise: promise)
-            output = ByteBuffer()
-            return
+        isQueueing = true
+        context?.writeAndFlush(NIOAny(output), promise: nil)
+        // Still in the hands of the connection: begun anew rather than copied.
+        output = ByteBuffer()
+        if closesAfterReply { closeWhenSent() }
+    }
+
+    /// Writes as much of the replies as the socket takes, unless others wait before them.
+    @inline(__always)
+    private func writeToSocket() {
+        if isQueueing { isQueueing = waitingOutputBytes > 0 }
+        // As soon as the channel has closed the descriptor it tells `connectionClosed()`. An error comes up again, and
+        // is dealt with, when the channel writes.
+        guard !isQueueing, fileDescriptor >= 0 else { return }
+        let sent = unsafe output.withUnsafeReadableBytes { bytes in
+            unsafe Glibc.send(fileDescriptor, bytes.baseAddress, bytes.count, Session.sendFlags)
         }
-        context.writeAndFlush(NIOAny(output), promise: nil)
-        if output.capacity > Session.largestBufferKept || !context.channel.isWritable {
-            // Large, or still in the hands of the connection: begun anew rather than copied.
-            output = ByteBuffer()
-        } else {
-            output.clear()
-        }
+        if sent > 0 { output.moveReaderIndex(forwardBy: sent) }
+    }
+
+    private static let sendFlags = Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT)
+
+    /// Closes the connection once everything that it was handed is sent.
+    private func closeWhenSent() {
+        guard isQueueing, let context else { return closeNow() }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [self] _ in closeNow() }
+        context.writeAndFlush(NIOAny(ByteBuffer()), promise: promise)
+    }
+
+    private static func descriptor(of context: ChannelHandlerContext?) -> Int32 {
+        guard let operations = context?.channel.pipeline.syncOperations else { return -1 }
+        let descriptor = try? operations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
+        return descriptor ?? -1
     }
 
     /// Hears that the client sends no more.
     func inputClosed() {
-        guard context != nil, !closesAfterReply else { return }
+        guard isOpen, !closesAfterReply else { return }
+        if let replica, replica.leaves() { return }
         closesAfterReply = true
         server.touch(self)
     }
@@ -340,7 +376,7 @@ final class Session: @unchecked Sendable {
 
     /// Hears that the connection is gone.
     func connectionClosed() {
-        context = nil
+        unsafe contextReference = nil
         closesAfterReply = true
         output = ByteBuffer()
         rest = ByteBuffer()

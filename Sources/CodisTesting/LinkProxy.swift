@@ -20,6 +20,7 @@ public final class LinkProxy: Sendable {
         var targetPort = 0
         var isOpen = true
         var isEnded = false
+        var isFrozen = false
         /// The descriptors of both ends of each connection.
         var connections: [(near: Int32, far: Int32)] = []
         var accepted = 0
@@ -76,6 +77,14 @@ public final class LinkProxy: Sendable {
     /// Lets connections through again.
     public func open() { state.withLock { $0.isOpen = true } }
 
+    /// Holds what comes from now on in both directions, with the connections as they are, until `thaw`.
+    public func freeze() { state.withLock { $0.isFrozen = true } }
+
+    /// Hands on what was held, and all that comes.
+    public func thaw() { state.withLock { $0.isFrozen = false } }
+
+    private var isFrozen: Bool { state.withLock { $0.isFrozen && !$0.isEnded } }
+
     /// Ends it: nothing listens any more.
     public func end() {
         let isFirst = state.withLock { state in
@@ -117,8 +126,8 @@ public final class LinkProxy: Sendable {
             close(near)
             close(far)
         }
-        Thread { LinkProxy.pump(from: near, to: far, counter) }.start()
-        Thread { LinkProxy.pump(from: far, to: near, counter) }.start()
+        Thread { [weak self] in LinkProxy.pump(from: near, to: far, counter) { self?.isFrozen ?? false } }.start()
+        Thread { [weak self] in LinkProxy.pump(from: far, to: near, counter) { self?.isFrozen ?? false } }.start()
     }
 
     /// Counts the directions of a connection that have ended.
@@ -134,11 +143,18 @@ public final class LinkProxy: Sendable {
         }
     }
 
-    private static func pump(from source: Int32, to target: Int32, _ counter: Counter) {
+    private static func pump(
+        from source: Int32,
+        to target: Int32,
+        _ counter: Counter,
+        isFrozen: () -> Bool
+    ) {
         var buffer = filledBytes(0, count: 65_536)
         reading: while true {
             let count = unsafe recv(source, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }
+            // A direction that has ended is passed on as such; the other may go on.
+            while isFrozen() { usleep(1_000) }
             guard count > 0 else { break }
             var sent = 0
             while sent < count {
@@ -150,8 +166,8 @@ public final class LinkProxy: Sendable {
                 sent += written
             }
         }
-        shutdown(source, Int32(SHUT_RDWR))
-        shutdown(target, Int32(SHUT_RDWR))
+        shutdown(source, Int32(SHUT_RD))
+        shutdown(target, Int32(SHUT_WR))
         counter.finish()
     }
 

@@ -150,6 +150,19 @@ extension Keyspace {
         }
     }
 
+    /// Exchanges the keys of two databases, in O(slots) whatever their number: each gets the space of the other.
+    public func swapDatabases(_ one: Int, _ other: Int) throws(KeyspaceError) {
+        guard one != other else { return }
+        try change { () throws(LMDBError) in
+            state.spaces.swapAt(one, other)
+            databaseOfSpace[Int(state.spaces[one])] = Int16(one)
+            databaseOfSpace[Int(state.spaces[other])] = Int16(other)
+            counts.swapAt(one, other)
+            counts[one].noteChanges(from: counts[other])
+            counts[other].noteChanges(from: counts[one])
+        }
+    }
+
     /// A space that neither a database nor the reclaim table has.
     private func unusedSpace() throws(LMDBError) -> UInt16 {
         for _ in 0..<Int(RowKeyLayout.spaceLimit) {

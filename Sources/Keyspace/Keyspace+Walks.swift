@@ -215,15 +215,6 @@ extension Keyspace {
         return nil
     }
 
-    /// Where the row of `key` lies in the order of rows, as a number: by slot, then by checksum and hash.
-    ///
-    /// Whoever writes many keys in this order touches each page once.
-    public func place(of key: ByteView) -> UInt64 {
-        let hash = KeyHash(of: key)
-        let own = state.hashKey.hash(key) >> 32
-        return UInt64(hash.checksum & 1023) << 54 | UInt64(hash.checksum >> 10) << 32 | own
-    }
-
     /// The key of `database` that expires first, copied; nil if none of it has an expiry.
     ///
     /// O(log n) if no other database has keys that expire sooner, else it passes over at most some thousand of those

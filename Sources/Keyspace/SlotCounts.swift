@@ -81,6 +81,11 @@ struct DatabaseCounts {
         total = SlotCounts()
     }
 
+    /// Counts the slots as changed that differ from those of `stored`, or that have not been stored there.
+    mutating func noteChanges(from stored: DatabaseCounts) {
+        for slot in 0..<1024 where slots[slot] != stored.slots[slot] || stored.changed[slot] { changed[slot] = true }
+    }
+
     mutating func wasStored(_ slot: Int) {
         changed[slot] = false
     }

@@ -229,12 +229,21 @@ public final class ValueBuilder {
     /// - Parameters:
     ///   - expireAtMilliseconds: when it expires, in ms since 1970; 0 for never.
     ///   - encoding: the record's byte of that name.
-    /// - Returns: whether the key is there now.
+    ///   - load: what takes a small value, to write it with others.
+    /// - Returns: whether the key is there now, or will be with the others.
     @discardableResult
-    public func finish(expireAtMilliseconds: Int64 = 0, encoding: UInt8 = 0) throws(KeyspaceError) -> Bool {
+    public func finish(
+        expireAtMilliseconds: Int64 = 0,
+        encoding: UInt8 = 0,
+        through load: BulkLoad? = nil
+    ) throws(KeyspaceError) -> Bool {
         record.expireAtMilliseconds = expireAtMilliseconds
         record.encoding = encoding
         return try ByteView.with(key) { key throws(KeyspaceError) in
+            if let load, record.object == 0, record.type != .string, record.count > 0 {
+                packed.count = record.count
+                if try load.add(key, record, packed.view, in: database) { return true }
+            }
             if record.type == .string, record.object == 0 {
                 try ByteView.with(pending) { value throws(KeyspaceError) in
                     try keyspace.setString(
@@ -287,7 +296,7 @@ public final class ValueBuilder {
 
 extension Keyspace {
     /// Writes the row of `key` for a value that was built, and takes its object out of the unfinished ones.
-    fileprivate func store(
+    func store(
         _ built: Record,
         payload: ByteView,
         _ key: ByteView,

@@ -100,17 +100,22 @@ public struct Cursor {
 
     /// Makes room for a row of `count` bytes under `key` if there is none, and returns where to write them; else nil,
     /// with the cursor on that row and its value in `existing` (`MDB_NOOVERWRITE | MDB_RESERVE`).
+    ///
+    /// With `isLast` the row goes behind all others and no search is made; nil then means that `key` is not greater
+    /// than the last one (`MDB_APPEND | MDB_RESERVE`).
     @unsafe @inline(__always)
     public func insert(
         _ key: ByteView,
         count: Int,
-        existing: inout ByteView
+        existing: inout ByteView,
+        isLast: Bool = false
     ) throws(LMDBError) -> UnsafeMutableRawBufferPointer? {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(mv_size: count, mv_data: nil)
-        let code = unsafe mdb_cursor_put(handle, &key, &value, UInt32(MDB_NOOVERWRITE | MDB_RESERVE))
+        let flags = (isLast ? MDB_APPEND : MDB_NOOVERWRITE) | MDB_RESERVE
+        let code = unsafe mdb_cursor_put(handle, &key, &value, UInt32(flags))
         if code == MDB_KEYEXIST {
-            existing = unsafe ByteView(value)
+            existing = isLast ? ByteView() : unsafe ByteView(value)
             return nil
         }
         try LMDBError.check(code)

@@ -10,11 +10,14 @@ internal import Glibc
 /// have really come, whatever lengths they claim.
 final class RDBInput {
     /// Where more bytes come from.
+    @safe
     enum Source {
         /// Nowhere: all of them are in the window.
         case none
         /// A file, read from where it stands.
         case descriptor(Int32)
+        /// A function that puts the next bytes, as many as there are and fit, where it is told; none at the end.
+        case filled((UnsafeMutableRawBufferPointer) throws(RDBError) -> Int)
         /// A function that gives the next bytes, none at the end.
         case chunks(() throws(RDBError) -> [UInt8])
     }
@@ -249,6 +252,11 @@ final class RDBInput {
         case .chunks(let nextChunk):
             let chunk = try nextChunk()
             ByteView.with(chunk) { store.append($0) }
+        case .filled(let fill):
+            let room = max(Self.windowLength - store.count, 1)
+            try unsafe store.appendUpTo(room) { target throws(RDBError) in
+                unsafe try fill(UnsafeMutableRawBufferPointer(start: target, count: room))
+            }
         case .descriptor(let descriptor):
             let room = max(Self.windowLength - store.count, 1)
             try unsafe store.appendUpTo(room) { target throws(RDBError) in

@@ -53,6 +53,15 @@ public final class RDBReader {
         self.init(RDBInput(source: .chunks(nextChunk), computesChecksum: options.verifiesChecksum), options)
     }
 
+    /// Reads what `fill` puts where it is told to, and says how much that is; no bytes mean the end.
+    @unsafe
+    public convenience init(
+        options: Options = Options(),
+        fill: @escaping (UnsafeMutableRawBufferPointer) throws(RDBError) -> Int
+    ) {
+        unsafe self.init(RDBInput(source: .filled(fill), computesChecksum: options.verifiesChecksum), options)
+    }
+
     /// Reads `bytes`, which are lent for as long as the reader is used.
     public convenience init(_ bytes: ByteView, options: Options = Options()) {
         self.init(RDBInput(bytes, computesChecksum: options.verifiesChecksum), options)

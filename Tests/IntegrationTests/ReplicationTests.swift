@@ -58,7 +58,7 @@ struct ReplicationTests {
         let pair = try ReplicationPair(attaches: false)
         try pair.replica.command("SET", "old", "1")
         // A master that announces a snapshot and never finishes it.
-        let stub = try StubMaster(afterHandshake: "$1000\r\nREDIS0006")
+        let stub = try StubMaster(.fullResync(Array("$1000\r\nREDIS0006".utf8)))
         try pair.replica.command("SLAVEOF", "127.0.0.1", "\(stub.port)")
         try pair.replica.waitFor("master_sync_in_progress", "1")
         #expect(try pair.replica.command("GET", "old") == .bulk("1"))

@@ -42,6 +42,11 @@ struct SentinelTests {
                 .element.1
         }
 
+        /// Sends it a command.
+        func command(_ words: String...) throws -> TestReply {
+            try TestClient(port: port, timeoutSeconds: 20).command(words.map { Array($0.utf8) })
+        }
+
         var output: String { textOfFile(directory.path + "/output") }
 
         func stop() throws {
@@ -80,5 +85,41 @@ struct SentinelTests {
         for sentinel in sentinels { try sentinel.stop() }
         try master.stop()
         try replica.stop()
+    }
+
+    @Test("a failover that Sentinel is asked for loses no write acknowledged with min-slaves-to-write 1")
+    func orderlyFailover() throws {
+        let settings = FailoverTests.needsReplica + ["checkpoint-interval 2"]
+        let servers = try (0..<2).map { _ in try TestServer(configuration: settings) }
+        try servers[1].command("SLAVEOF", "127.0.0.1", "\(servers[0].port)")
+        try level(servers[0], servers[1])
+        let sentinels = try (0..<3).map { _ in try Sentinel(master: servers[0].port) }
+        let isWatched = waitUntil(timeoutSeconds: 60) {
+            sentinels.allSatisfy { $0.field("num-slaves") == "1" && $0.field("num-other-sentinels") == "2" }
+        }
+        try #require(isWatched, "\(sentinels[0].output)")
+        let writers = (0..<3).map { FailoverTests.OrderlyWriter("w\($0)", servers.map(\.port)) }
+        try #require(waitUntil(timeoutSeconds: 60) { writers.allSatisfy { $0.acknowledged.count > 200 } })
+        // Sentinel must know of the replica's state for it to be a candidate, which takes some seconds.
+        let isAccepted = waitUntil(timeoutSeconds: 60) {
+            (try? sentinels[0].command("SENTINEL", "FAILOVER", "pair")) == .ok
+        }
+        try #require(isAccepted, "\(sentinels[0].output)")
+        let isPromoted = waitUntil(timeoutSeconds: 60) { (try? servers[1].info("role")) == "master" }
+        try #require(isPromoted, "\(sentinels.map(\.output))")
+        let isBack = waitUntil(timeoutSeconds: 60) { (try? servers[0].info("master_link_status")) == "up" }
+        try #require(isBack, "\(sentinels.map(\.output)) \(servers[0].output)")
+        let before = writers.map { $0.acknowledged.count }
+        #expect(
+            waitUntil(timeoutSeconds: 60) { zip(writers, before).allSatisfy { $0.acknowledged.count > $1 + 100 } },
+            "writes go on"
+        )
+        let keys = writers.flatMap { $0.stop() }
+        try level(servers[1], servers[0])
+        try FailoverTests.expectAll(keys, on: servers[1])
+        try expectSameDigest(servers[1], servers[0])
+        #expect(try servers[1].number("sync_full") == 0, "the old master goes on where it stands")
+        for sentinel in sentinels { try sentinel.stop() }
+        for server in servers { try server.stop() }
     }
 }

@@ -56,6 +56,12 @@ struct Arguments: ~Copyable {
         take(decoder, in: bytes)
     }
 
+    /// The same, without a copy of a decoder that is a property of an object; it is not changed.
+    @inline(__always)
+    mutating func take(_ decoder: inout RESPRequestDecoder, in input: ByteView) {
+        take(decoder, in: input)
+    }
+
     /// Takes `arguments`, whose bytes must outlive the command.
     mutating func take(_ arguments: [ByteView]) {
         makeRoom(for: arguments.count)

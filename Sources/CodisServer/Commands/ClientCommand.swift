@@ -73,7 +73,9 @@ enum ClientCommand {
         for session in server.sessions.values {
             if let address = filter.address, session.address != address { continue }
             if let identifier = filter.identifier, Int64(session.identifier) != identifier { continue }
-            if let type = filter.type, session.type != type { continue }
+            // The way to the master is none of the three types, as in later versions: Sentinel, which has clients
+            // killed when it promotes a replica, does not mean what the master has sent.
+            if let type = filter.type, session.type != type || session.isMaster { continue }
             if filter.skipsSelf, session === call.session { continue }
             killed += 1
             if session === call.session {

@@ -24,7 +24,7 @@ struct FenceMark: Hashable {
 }
 
 /// The right to keys that are on their way: whoever holds it reads and changes them in as many steps as it takes, while
-/// commands that name them wait. See `Server+Fence.swift`.
+/// commands that name them wait.
 final class FenceTicket {
     /// What is fenced.
     fileprivate(set) var marks: [FenceMark] = []
@@ -119,7 +119,9 @@ extension Server {
         listenToKeys()
     }
 
-    /// Lowers the fence; those who wait for it go on at the end of the tick. To lower it again does nothing.
+    /// Lowers the fence; those who wait for it go on at the end of the tick.
+    ///
+    /// To lower it again does nothing.
     func lower(_ ticket: FenceTicket) {
         guard ticket.isRaised else { return }
         ticket.isRaised = false

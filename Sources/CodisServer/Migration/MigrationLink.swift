@@ -438,7 +438,9 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
         answer { $0.writeReplyError(error) }
     }
 
-    /// Closes the connection. Before that the target, if it still listens, is asked to drop what it was sent of keys
+    /// Closes the connection.
+    ///
+    /// Before that the target, if it still listens, is asked to drop what it was sent of keys
     /// that stay: what is deleted here later must not come back from there.
     private func takeBack() {
         guard let channel else { return }

@@ -12,8 +12,9 @@ struct PieceLimits {
     var mostBulks: Int
     /// A message with elements ends when it has so many bytes; and sending rests while so much waits to be sent.
     var mostBytes: Int
-    /// The time in which the target must acknowledge something, in ms. What the target has of an unfinished value
-    /// lives three times as long.
+    /// The time in which the target must acknowledge something, in ms.
+    ///
+    /// What the target has of an unfinished value lives three times as long.
     var timeoutMilliseconds: Int64
 }
 

@@ -22,7 +22,6 @@ final class Importer {
     /// The commands under their own names, for files that know them by no other.
     private let plainCommands = CommandTable()
     private var progress: ImportProgress
-    private var batch = ImportBatch()
 
     /// An importer into the directory that `config` names; `showsBar` has it draw its progress on the terminal.
     init(
@@ -166,7 +165,8 @@ final class Importer {
         options.skipsUnsupported = config.importSkipsUnsupported
         options.databaseLimit = config.databases
         let reader = RDBReader(fileDescriptor: file.descriptor, options: options)
-        let values = ValueImport(keyspace: keyspace, config: config)
+        let load = try BulkLoad(keyspace, directory: ImportSwap.staging(in: self.config.directory))
+        let values = ValueImport(keyspace: keyspace, config: config, load: load)
         let now = Clock().milliseconds
         do {
             while true {
@@ -175,10 +175,6 @@ final class Importer {
                     progress.keys += 1
                     // A master drops what has expired; a replica waits for its master to say so.
                     if let expiry = key.expireAtMilliseconds, expiry < now, config.master == nil { break }
-                    if key.kind == .string {
-                        try take(key, reader.value, keyspace)
-                        break
-                    }
                     guard keyspace.ensureRoom(bytes: 64 << 10) else { throw KeyspaceError.outOfSpace }
                     let isStored = try values.run(
                         reader.value,
@@ -191,7 +187,7 @@ final class Importer {
                 case .skipped(let what, let key, _):
                     log.warning("Left out: \(what)" + (key.map { ", key '\(String($0))'" } ?? ""))
                 case .end:
-                    try writeBatch(to: keyspace)
+                    try load.finish()
                     return Int(reader.bytesRead)
                 case .auxiliaryField, .databaseSize:
                     break
@@ -201,24 +197,6 @@ final class Importer {
         } catch let error as RDBError {
             throw ImportError(error, file: file.path)
         }
-    }
-
-    /// Takes a string, which is written now or with others.
-    private func take(_ key: RDBKey, _ reader: RDBValueReader, _ keyspace: Keyspace) throws {
-        guard case .string(let value)? = try reader.next() else { return }
-        let expiry = key.expireAtMilliseconds ?? 0
-        if value.count > ImportBatch.longestValue {
-            guard keyspace.ensureRoom(bytes: value.count) else { throw KeyspaceError.outOfSpace }
-            try keyspace.setString(key.name, in: key.databaseIndex, to: value, expireAtMilliseconds: expiry)
-            return try commitIfDue(keyspace)
-        }
-        let place = keyspace.place(of: key.name)
-        batch.add(key.name, value, in: key.databaseIndex, expireAtMilliseconds: expiry, place: place)
-        if batch.isFull { try writeBatch(to: keyspace) }
-    }
-
-    private func writeBatch(to keyspace: Keyspace) throws(KeyspaceError) {
-        try batch.write(to: keyspace) { () throws(KeyspaceError) in try commitIfDue(keyspace) }
     }
 
     private func loadCommands(

@@ -136,6 +136,8 @@ extension Record {
 struct ValueImport {
     let keyspace: Keyspace
     let config: ServerConfig
+    /// What takes small values, to write them with others.
+    var load: BulkLoad?
 
     /// The types that are built from elements; sorted sets are, where there are commands for them.
     private static let builtTypes: Set<ValueType> = {
@@ -155,6 +157,10 @@ struct ValueImport {
     ) throws -> Bool {
         if reader.kind == .string {
             guard case .string(let value)? = try reader.next() else { return false }
+            if let load, try load.add(key, value, in: database, expireAtMilliseconds: expireAtMilliseconds) {
+                return true
+            }
+            guard keyspace.ensureRoom(bytes: value.count) else { throw KeyspaceError.outOfSpace }
             try keyspace.setString(key, in: database, to: value, expireAtMilliseconds: expireAtMilliseconds)
             return true
         }
@@ -174,7 +180,8 @@ struct ValueImport {
             }
             try builder.finish(
                 expireAtMilliseconds: expireAtMilliseconds,
-                encoding: form.isCompact(count: builder.count) ? 0 : 1
+                encoding: form.isCompact(count: builder.count) ? 0 : 1,
+                through: load
             )
             return true
         } catch {

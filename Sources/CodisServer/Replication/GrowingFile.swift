@@ -104,16 +104,24 @@ final class GrowingFile: @unchecked Sendable {
         return buffer
     }
 
-    /// As `read`, but waits until there is something; none at the end.
+    /// Reads what there is from `position` on into `memory`, as much as fits; waits until there is something.
     ///
+    /// - Returns: how many bytes that was; 0 at the end.
     /// - Throws: also when the file has failed.
-    func readWaiting(at position: UInt64, count: Int) throws(Failure) -> [UInt8] {
-        let ending = locked { () -> Ending? in
+    @unsafe
+    func readWaiting(at position: UInt64, into memory: UnsafeMutableRawBufferPointer) throws(Failure) -> Int {
+        let (ending, available) = locked { () -> (Ending?, UInt64) in
             while written <= position, self.ending == nil { unsafe pthread_cond_wait(condition, mutex) }
-            return self.ending
+            return (self.ending, written)
         }
         if ending == .failed { throw Failure(text: "what was received is not complete") }
-        var buffer = try read(at: position, count: count)
-        return buffer.readBytes(length: buffer.readableBytes) ?? []
+        guard available > position else { return 0 }
+        let count = Int(min(UInt64(memory.count), available - position))
+        while true {
+            let result = unsafe pread(descriptor, memory.baseAddress, count, off_t(position))
+            if result < 0, errno == EINTR { continue }
+            guard result > 0 else { throw Failure("reading") }
+            return result
+        }
     }
 }

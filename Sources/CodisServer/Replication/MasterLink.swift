@@ -50,6 +50,8 @@ final class MasterLink: @unchecked Sendable {
     /// Whether the master counts offsets: not one that knows SYNC only.
     private var hasOffsets = true
     private var isWaitingForRoom = false
+    /// Whether this server is being promoted, and takes what is still under way.
+    private(set) var isDraining = false
 
     /// When something last came, in ms of a clock that only goes forward.
     private(set) var lastInputMilliseconds: Int64
@@ -121,13 +123,53 @@ final class MasterLink: @unchecked Sendable {
                 server.log.warning("MASTER timeout: no data nor PING received...")
                 return disconnect()
             }
+            if server.replication.needsFullResync, !isDraining,
+                now - server.replication.lastForcedResyncMilliseconds >= Self.leastBetweenForcedResyncs
+            {
+                server.log.warning("The data differ from the MASTER's: asking for a full resync.")
+                return disconnect()
+            }
             acknowledge()
+        }
+    }
+
+    /// A master that goes on sending what cannot be done here is asked for everything once in so many ms.
+    private static let leastBetweenForcedResyncs: Int64 = 60_000
+
+    /// Takes what the master has sent, and lets it know that this is the end: it sends what is under way and closes.
+    ///
+    /// `finishPromotion` follows when it has, or when it seems to be dead.
+    func drain() {
+        guard state == .connected, !isDraining, let context else { return server.finishPromotion() }
+        acknowledge()
+        isDraining = true
+        server.log.notice("Taking what the MASTER has sent before becoming a master.")
+        context.close(mode: .output, promise: nil)
+        lastInputMilliseconds = server.monotonicMilliseconds
+        endDraining(after: server.monotonicMilliseconds + Self.longestDraining)
+    }
+
+    /// How long the promotion waits for a master that sends nothing, and for one that goes on sending, in ms.
+    private static let longestSilence: Int64 = 1_000
+    private static let longestDraining: Int64 = 10_000
+
+    private func endDraining(after limit: Int64) {
+        let number = attempt
+        server.loop.scheduleTask(in: .milliseconds(50)) { [self] in
+            guard isDraining, number == attempt, !isShutDown else { return }
+            _ = server.clock.readMonotonic()
+            let now = server.monotonicMilliseconds
+            guard now - lastInputMilliseconds > Self.longestSilence || now > limit else {
+                return endDraining(after: limit)
+            }
+            server.log.warning("The MASTER does not close the link: what it may still have sent is lost.")
+            disconnect()
         }
     }
 
     /// Tells the master how far this server has come.
     func acknowledge() {
-        guard hasOffsets, state == .connected else { return }
+        guard hasOffsets, state == .connected, !isDraining else { return }
         var request = ByteBuffer()
         request.writeRequest(["REPLCONF", "ACK", "\(server.effects.endOffset)"])
         send(request)
@@ -175,6 +217,10 @@ final class MasterLink: @unchecked Sendable {
         lastInputMilliseconds = server.monotonicMilliseconds
         let offset = server.effects.endOffset
         resumption = server.replication.history.request(at: offset).map { .init(identifier: $0, offset: offset) }
+        if server.replication.needsFullResync {
+            resumption = nil
+            server.replication.lastForcedResyncMilliseconds = server.monotonicMilliseconds
+        }
         let handshake = ReplicaHandshake(
             .init(
                 password: server.config.masterPassword,
@@ -201,9 +247,11 @@ final class MasterLink: @unchecked Sendable {
     /// Closes the connection, if there is one, and forgets what belongs to it; the cron makes another.
     private func disconnect() {
         let wasConnected = state == .connected
+        let wasDraining = isDraining
         let isLoading = load != nil
         attempt += 1
         state = .waiting
+        isDraining = false
         let context = self.context
         self.context = nil
         load?.cancel()
@@ -228,6 +276,7 @@ final class MasterLink: @unchecked Sendable {
             server.log.warning("I/O error trying to sync with MASTER: connection lost")
         }
         server.configurationChanged()
+        if wasDraining, !isShutDown { server.finishPromotion() }
     }
 
     // MARK: Input

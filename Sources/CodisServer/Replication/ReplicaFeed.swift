@@ -35,6 +35,10 @@ final class ReplicaFeed: @unchecked Sendable {
     private(set) var sentOffset: UInt64 = 0
     /// Whether frames go to the connection as they are written.
     private var isDirect = false
+    /// Whether the replica wants no more than what was acknowledged to clients so far.
+    private(set) var isLeaving = false
+    /// Where that ends, once it is known.
+    private var leavingOffset: UInt64?
     private var reader: ReaderBox?
     private var isReading = false
 
@@ -190,6 +194,7 @@ final class ReplicaFeed: @unchecked Sendable {
         }
         sentOffset += UInt64(piece.count)
         session.send(buffer)
+        closeIfLeft()
     }
 
     /// Goes on sending, as much as the connection takes.
@@ -201,7 +206,7 @@ final class ReplicaFeed: @unchecked Sendable {
         guard sentOffset < end else {
             isDirect = true
             reader = nil
-            return
+            return closeIfLeft()
         }
         isReading = true
         let thread = server.replication.threadForReading()
@@ -232,6 +237,33 @@ final class ReplicaFeed: @unchecked Sendable {
             return session.closeNow()
         }
         pump()
+    }
+
+    // MARK: The end
+
+    /// Hears that the replica sends no more, as one does that is being promoted: it does not count any more for
+    /// min-slaves-to-write, and gets the rest of what was acknowledged to clients before that.
+    ///
+    /// - Returns: false if there is nothing that it could be sent.
+    func leaves() -> Bool {
+        guard isStreaming, !awaitsAcknowledgement else { return false }
+        guard !isLeaving else { return true }
+        isLeaving = true
+        server.countGoodReplicas()
+        // Behind the end of this tick, which writes what its commands did so far.
+        server.loop.execute { [self] in
+            leavingOffset = server.effects.endOffset
+            closeIfLeft()
+            pump()
+        }
+        return true
+    }
+
+    private func closeIfLeft() {
+        guard let leavingOffset, sentOffset >= leavingOffset, let context = session.context else { return }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [session] _ in session.closeNow() }
+        context.writeAndFlush(NIOAny(ByteBuffer()), promise: promise)
     }
 
     private func send(_ bytes: [UInt8]) {

@@ -76,45 +76,56 @@ final class ReplicaLoad: @unchecked Sendable {
     }
 
     private func loadKeyspace(_ directory: String) throws -> (Summary, database: Int) {
-        let keyspace = try Keyspace(directory: directory, options: KeyspaceOptions(config))
+        var options = KeyspaceOptions(config)
+        options.dirtyPages = 65_536
+        let keyspace = try Keyspace(directory: directory, options: options)
         defer {
             // It holds the keyspace, whose files are to be somebody else's from here on.
             keyspace.onPressure = nil
             keyspace.close()
         }
-        keyspace.onPressure = { () throws(KeyspaceError) in try Self.commit(keyspace) }
-        let end = try load(into: keyspace)
+        keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try Self.commit(keyspace) }
+        let end = try load(into: keyspace, BulkLoad(keyspace, directory: directory))
         let position = LogPosition(
             identity: place.identifier.digits,
             offset: place.offset,
             database: end.database
         )
-        try Self.commit(keyspace, at: position)
+        guard let checkpoint = try keyspace.commit(at: position) else { return end }
+        try checkpoint.makeDurable()
+        keyspace.finish(checkpoint)
         return end
     }
 
-    private func load(into keyspace: Keyspace) throws -> (Summary, database: Int) {
+    private func load(into keyspace: Keyspace, _ bulk: BulkLoad) throws -> (Summary, database: Int) {
         var options = RDBReader.Options()
         options.verifiesChecksum = config.rdbChecksum
         options.skipsUnsupported = true
         options.databaseLimit = config.databases
         var position: UInt64 = 0
-        let reader = RDBReader(options: options) { [file] () throws(RDBError) in
+        let reader = unsafe RDBReader(options: options) { [file] (memory) throws(RDBError) in
             do throws(GrowingFile.Failure) {
-                let chunk = try file.readWaiting(at: position, count: 256 << 10)
-                position += UInt64(chunk.count)
-                return chunk
+                let count = unsafe try file.readWaiting(at: position, into: memory)
+                position += UInt64(count)
+                return count
             } catch {
                 throw .system(operation: "read", code: 5)
             }
         }
+        let values = ValueImport(keyspace: keyspace, config: config, load: bulk)
         var summary = Summary()
         var database = -1
         while true {
             if isCancelled.load(ordering: .relaxed) { throw Failure(description: "the link was lost") }
             switch try reader.next() {
             case .key(let key):
-                try load(key, from: reader, into: keyspace)
+                guard keyspace.ensureRoom(bytes: 64 << 10) else { throw KeyspaceError.outOfSpace }
+                _ = try values.run(
+                    reader.value,
+                    key: key.name,
+                    in: key.databaseIndex,
+                    expireAtMilliseconds: key.expireAtMilliseconds ?? 0
+                )
                 summary.keys += 1
                 if keyspace.commitIsDue { try Self.commit(keyspace) }
             case .auxiliaryField(let name, let value):
@@ -128,26 +139,16 @@ final class ReplicaLoad: @unchecked Sendable {
             case .databaseSize:
                 continue
             case .end:
+                try bulk.finish()
                 return (summary, database)
             }
         }
     }
 
-    private func load(_ key: RDBKey, from reader: RDBReader, into keyspace: Keyspace) throws {
-        guard keyspace.ensureRoom(bytes: 64 << 10) else { throw Failure(description: "no space left on the disk") }
-        _ = try ValueImport(keyspace: keyspace, config: config).run(
-            reader.value,
-            key: key.name,
-            in: key.databaseIndex,
-            expireAtMilliseconds: key.expireAtMilliseconds ?? 0
-        )
-    }
-
-    /// Commits what was loaded so far, durably, so that no more than a part of it waits for the disk at the end.
-    private static func commit(_ keyspace: Keyspace, at position: LogPosition = LogPosition()) throws(KeyspaceError) {
-        guard let checkpoint = try keyspace.commit(at: position) else { return }
-        try checkpoint.makeDurable()
-        keyspace.finish(checkpoint)
+    /// Commits what was loaded so far; it need not be durable, since a load that does not come to its end is thrown
+    /// away.
+    private static func commit(_ keyspace: Keyspace) throws(KeyspaceError) {
+        if let checkpoint = try keyspace.commit(at: LogPosition()) { keyspace.finish(checkpoint) }
     }
 
     private func makeLog(_ directory: String) throws {

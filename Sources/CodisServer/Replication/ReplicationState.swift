@@ -22,6 +22,15 @@ struct ReplicationState {
     var hadReplicas = false
     /// Commands of the stream that this server has not, each told once.
     var unknownCommands: Set<String> = []
+    /// Whether this server becomes a master as soon as it has what its master has sent.
+    var isPromoted = false
+    /// When the last replica left, in ms of a clock that only goes forward.
+    var lastReplicaLeftMilliseconds: Int64 = 0
+    /// Whether the data differ from the master's, because of a command that could not be done: a full resync puts that
+    /// right.
+    var needsFullResync = false
+    /// When a full resync was last asked for because of that, in ms of a clock that only goes forward.
+    var lastForcedResyncMilliseconds: Int64 = -1_000_000
     /// When a PING last went into the stream, or to those that wait.
     var lastPingMilliseconds: Int64 = 0
     /// The thread that reads for the replicas, once there is one.

@@ -19,6 +19,7 @@ extension Server {
     /// Finds out which histories the log belongs to, once it was opened.
     func openReplication(_ commandLog: CommandLog) {
         commandLog.frameListener = { [unowned self] piece in sendToReplicas(piece) }
+        replication.lastReplicaLeftMilliseconds = monotonicMilliseconds
         guard let log = ReplicationIdentifier(checkpoints.identity) else { return }
         let file = ReplicationFile.read(directory: commandLog.directory)
         replication.history = ReplicationHistory(log, isOwn: true)
@@ -51,6 +52,11 @@ extension Server {
     /// What is there stays, and is served, until the master's data have come.
     func follow(_ address: MasterAddress) {
         replication.link?.shutDown()
+        if replication.isPromoted {
+            // There was another thought: what waits goes on, with a replica.
+            replication.isPromoted = false
+            loop.execute { [unowned self] in resumeAfterPromotion() }
+        }
         config.master = address
         isReplica = true
         // Whoever waits here for an element would wait for one that somebody else may get.
@@ -68,17 +74,40 @@ extension Server {
     }
 
     /// Makes this server a master, with the data that it has; its replicas go on with it where they stand.
+    ///
+    /// While the link is up, what the master has sent is taken first, so that no write is lost that it has acknowledged
+    /// before it heard of this; the commands of clients wait until then.
     func becomeMaster() {
+        config.master = nil
+        guard let link = replication.link, link.isConnected else { return finishPromotion() }
+        guard !link.isDraining else { return }
+        replication.isPromoted = true
+        for session in sessions.values where session.replica == nil && !session.isMaster {
+            session.holds.insert(.promotion)
+        }
+        link.drain()
+    }
+
+    /// Hears that there is nothing more to come from the master, if this server is being promoted.
+    func finishPromotion() {
+        replication.isPromoted = false
         replication.link?.shutDown()
         replication.link = nil
-        config.master = nil
         isReplica = false
+        replication.needsFullResync = false
         replication.history.begin(.random(), at: effects.offset)
         effects.startRecording()
         saveHistory()
         // They know the history by its old name only, and get to know the new one when they ask again.
         disconnectReplicas()
+        replication.lastReplicaLeftMilliseconds = monotonicMilliseconds
         configurationChanged()
+        resumeAfterPromotion()
+    }
+
+    /// Has the commands of clients go on that waited for the end of a promotion.
+    private func resumeAfterPromotion() {
+        for session in Array(sessions.values) where session.holds.contains(.promotion) { session.resume(.promotion) }
     }
 
     /// Closes the connections of all replicas: they come back and ask what they can go on with.
@@ -181,6 +210,7 @@ extension Server {
             endProcess(status: 1)
         }
         dirty = 0
+        replication.needsFullResync = false
         replication.threadForSnapshots().submit { _ in ResyncDirectory.clean(in: directory) }
     }
 
@@ -200,7 +230,7 @@ extension Server {
         session.replica = feed
         replication.feeds.append(feed)
         replication.hadReplicas = true
-        recordsMessages = true
+        countGoodReplicas()
         if let request {
             switch decide(request.identifier, request.offset) {
             case .resume(let offset):
@@ -258,14 +288,18 @@ extension Server {
     /// Hears that a replica's connection is gone.
     func replicaLost(_ feed: ReplicaFeed) {
         replication.feeds.removeAll { $0 === feed }
+        replication.lastReplicaLeftMilliseconds = monotonicMilliseconds
         log.warning("Connection with slave \(feed.name) lost.")
         countGoodReplicas()
     }
 
-    /// Counts anew the replicas that min-slaves-to-write asks for.
+    /// Counts anew the replicas that min-slaves-to-write asks for, and sees whether there are any.
     func countGoodReplicas() {
         let (now, lag) = (monotonicMilliseconds, config.minimumReplicasMaximumLagSeconds)
-        replication.goodReplicas = replication.feeds.count { $0.status.isGood(at: now, maximumLagSeconds: lag) }
+        replication.goodReplicas = replication.feeds.count {
+            !$0.isLeaving && $0.status.isGood(at: now, maximumLagSeconds: lag)
+        }
+        recordsMessages = replication.feeds.contains { !$0.isLeaving }
     }
 
     /// Whether a number of good replicas is asked for.
@@ -275,6 +309,23 @@ extension Server {
 
     /// The offset from which on the log must be kept for the replicas that are connected.
     var offsetNeededByReplicas: UInt64 { replication.feeds.compactMap(\.neededOffset).min() ?? .max }
+
+    /// Whether the log is kept for replicas that may come back, beyond what recovery needs (`repl-backlog-ttl`).
+    ///
+    /// A replica keeps it, as it may become the master of others.
+    var keepsBacklog: Bool {
+        if isReplica || !replication.feeds.isEmpty || config.backlogLifetimeSeconds == 0 { return true }
+        let gone = monotonicMilliseconds - replication.lastReplicaLeftMilliseconds
+        return gone < Int64(clamping: config.backlogLifetimeSeconds).multipliedReportingOverflow(by: 1000).partialValue
+    }
+
+    /// Exchanges the keys of two databases, as a master of version 4 or later may ask; false if one is not there.
+    func swapDatabases(_ one: Int, _ other: Int) -> Bool {
+        guard (0..<databaseCount).contains(one), (0..<databaseCount).contains(other) else { return false }
+        do throws(KeyspaceError) { try keyspace.swapDatabases(one, other) } catch { return false }
+        touchAllWatched()
+        return true
+    }
 
     // MARK: Each second
 

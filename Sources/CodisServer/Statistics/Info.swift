@@ -181,7 +181,7 @@ extension Server {
                 + "offset=\(status.acknowledgedOffset),lag=\(status.lagSeconds(at: now))"
         }
         // The log is the backlog, from its first byte that is still there; without replicas nobody asks for it.
-        let isActive = replication.hadReplicas
+        let isActive = replication.hadReplicas && keepsBacklog
         let (first, end) = (effects.log?.firstOffset ?? 0, effects.endOffset)
         lines["master_repl_offset"] = "\(end)"
         lines["repl_backlog_active"] = isActive ? "1" : "0"
