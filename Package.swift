@@ -70,7 +70,7 @@ let package = Package(
         .testTarget(name: "ReplicationTests", dependencies: ["Bytes", "Replication"], swiftSettings: settings),
         .testTarget(
             name: "KeyspaceTests",
-            dependencies: ["Bytes", "CodisTesting", "Keyspace", "SlotHash"],
+            dependencies: ["Bytes", "CodisTesting", "Keyspace", "LMDB", "SlotHash"],
             swiftSettings: settings
         ),
         .testTarget(

@@ -41,6 +41,7 @@ extension Server {
         unblock(session)
         unwatchAll(session)
         unsubscribeAll(session)
+        abandonStagedValues(of: session)
         dropArriving(session)
         if session.isMonitor {
             monitors.removeAll { $0 === session }

@@ -63,6 +63,7 @@ extension Server {
         if second != cron.lastSecond {
             cron.lastSecond = second
             closeIdleClients()
+            targets.runCron()
             checkLinks()
             runReplicationCron()
         }

@@ -45,6 +45,7 @@ extension Server {
         isLoading = false
         statistics = ServerStatistics()
         commandStatistics.reset()
+        keyspace.traffic.reset()
         dirty = 0
         if replay.commandCount > 0 {
             log.notice("DB loaded from the log: \(replay.commandCount) commands since the last checkpoint")

@@ -9,7 +9,9 @@ extension Server {
     /// The record of `key` for a command that reads; counted as a hit or a miss.
     @inline(__always)
     func lookupRead(_ key: ByteView, _ call: CommandCall) -> Record? {
-        if let record = current(keyspace.find(key, in: call.database), of: key, in: call.database, call) {
+        let found = keyspace.find(key, in: call.database)
+        keyspace.noteReadOfLastFound()
+        if let record = current(found, of: key, in: call.database, call) {
             statistics.keyspaceHits += 1
             return record
         }

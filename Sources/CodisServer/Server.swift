@@ -5,6 +5,7 @@ internal import CommandLog
 internal import Keyspace
 internal import NIOCore
 internal import NIOPosix
+internal import RDB
 
 /// The server: the keyspace, the log, the clients, and what runs commands on behalf of them.
 ///
@@ -48,6 +49,20 @@ final class Server: @unchecked Sendable {
     let blockedCall: CommandCall
     /// The keys that commands wait for: see Migration/KeyFence.swift.
     var fence = KeyFence()
+    /// The moves of keys to other servers that are under way, and the connections for them: see Migration/.
+    var migrations: [ObjectIdentifier: SlotMigration] = [:]
+    private(set) lazy var targets = TargetPool(self)
+    private var lentEncoder: (compresses: Bool, encoder: DumpEncoder)?
+    /// Makes payloads, each of which is gone with the next.
+    var migrationEncoder: DumpEncoder {
+        let compresses = config.rdbCompression
+        if let lentEncoder, lentEncoder.compresses == compresses { return lentEncoder.encoder }
+        let encoder = DumpEncoder(compresses: compresses)
+        lentEncoder = (compresses, encoder)
+        return encoder
+    }
+    /// Values that arrive in pieces, and over which connection: see Migration/StagedValue.swift.
+    var stagedValues: [[UInt8]: (value: StagedValue, session: Session)] = [:]
     /// Who has subscribed to what: see PubSub.swift.
     var pubSub = PubSub()
     /// The events of keys that are published: what `notify-keyspace-events` says, but cheaper to ask.

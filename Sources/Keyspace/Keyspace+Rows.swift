@@ -105,6 +105,7 @@ extension Keyspace {
     /// Hears of every change of the key under `target`, whether its row was written or only rows of its elements.
     @inline(__always)
     func keyChanged(_ database: Int) {
+        traffic.noteWrite(target.slot)
         if let onKeyChange { onKeyChange(database, target.hash, target.checksum) }
     }
 

@@ -31,6 +31,22 @@ struct ScanPosition {
     static let end = UInt64(1) << 63
 }
 
+/// A walk over the keys whose tag has one checksum: they lie together.
+public struct TagWalk {
+    let checksum: UInt32
+    let database: Int
+    /// The row that comes next; empty at the beginning.
+    var next: [UInt8] = []
+    /// Whether all keys were met.
+    public internal(set) var isAtEnd = false
+
+    /// The walk over the tagged keys of `database` with this checksum.
+    public init(checksum: UInt32, in database: Int) {
+        self.checksum = checksum
+        self.database = database
+    }
+}
+
 extension Keyspace {
     /// Calls `body` with about `count` keys from the place `cursor` on, and returns the next place, or 0 at the end.
     ///
@@ -99,6 +115,34 @@ extension Keyspace {
         return next
     }
 
+    /// The next keys of a tag, about `count` of them, copied; O(count), and O(log n) to find the place.
+    public func keys(of walk: inout TagWalk, count: Int) -> [[UInt8]] {
+        var keys: [[UInt8]] = []
+        let space = state.spaces[walk.database]
+        if walk.next.isEmpty {
+            other.setPosition(space: space, checksum: walk.checksum)
+        } else {
+            ByteView.with(walk.next) { other.set(copying: $0) }
+        }
+        var left = count
+        var last: [UInt8]?
+        let start = other.view
+        self.walk(slot: Int(walk.checksum & 1023), from: start) { key, value in
+            guard key.isKeyRow(of: space), key.bigEndian(UInt32.self, at: 2) == walk.checksum else { return false }
+            guard left > 0 else {
+                last = Array(key)
+                return false
+            }
+            left -= 1
+            return self.withKey(key, value) { key, _ in
+                if KeyHash(of: key).isTagged { keys.append(Array(key)) }
+            }
+        }
+        walk.next = last ?? []
+        walk.isAtEnd = last == nil
+        return keys
+    }
+
     /// Calls `body` with every key of `database` until it returns false.
     ///
     /// It must not change the keyspace.
@@ -135,6 +179,19 @@ extension Keyspace {
     public func randomKey(in database: Int, slot: Slot) -> [UInt8]? {
         guard counts[database].slots[Int(slot.number)].keys > 0 else { return nil }
         return randomKey(in: database, slot: Int(slot.number))
+    }
+
+    /// The first key of a slot in the order of rows, copied, or nil if there is none.
+    public func firstKey(in database: Int, slot: Slot) -> [UInt8]? {
+        guard counts[database].slots[Int(slot.number)].keys > 0 else { return nil }
+        let space = state.spaces[database]
+        var first: [UInt8]?
+        other.setPosition(space: space)
+        walk(slot: Int(slot.number), from: other.view) { key, value in
+            if key.isKeyRow(of: space), let record = Record(value) { first = reader.redisKey(rowKey: key, record) }
+            return false
+        }
+        return first
     }
 
     private func randomKey(in database: Int, slot: Int) -> [UInt8]? {

@@ -66,6 +66,8 @@ public final class Keyspace {
     var databaseOfSpace: [Int16]
     var counts: [DatabaseCounts]
     var access: AccessClock
+    /// How often slots are used.
+    public let traffic = SlotTraffic()
     /// If not 0, what is written counts as used at this time, in seconds since 1970.
     public var writeAccessSeconds: UInt32 = 0
     var room: RoomReserve
@@ -299,6 +301,10 @@ public final class Keyspace {
 
     /// The bytes of all rows of all keys; O(databases).
     public var storedBytes: Int { counts[0..<options.databases].reduce(0) { $0 + $1.total.bytes } }
+
+    /// Counts the look-up that was made last as one by a command that reads.
+    @inline(__always)
+    public func noteReadOfLastFound() { traffic.noteRead(target.slot) }
 
     // MARK: Access clock
 

@@ -46,6 +46,8 @@ public struct Record {
     public internal(set) var expireAtMilliseconds: Int64 = 0
     /// The string's length in bytes, or the number of elements.
     public internal(set) var count = 0
+    /// About how many bytes the value takes, rows of its own among them.
+    public var valueBytes: Int { payload.count + objectBytes }
     /// The object whose element rows hold the value; 0 for a value within the row.
     var object: UInt64 = 0
     /// The slot table that holds those rows: the slot of the key when the object was made.

@@ -19,7 +19,8 @@ public struct SlotCounts: Equatable, Sendable {
 
     static let storedLength = 40
 
-    init() {}
+    /// Nothing.
+    public init() {}
 
     init?(_ row: ByteView) {
         guard row.count == SlotCounts.storedLength else { return nil }
@@ -38,7 +39,8 @@ public struct SlotCounts: Equatable, Sendable {
         writer.append(littleEndian: UInt64(truncatingIfNeeded: objects))
     }
 
-    static func += (left: inout SlotCounts, right: SlotCounts) {
+    /// Adds what another slot or database has.
+    public static func += (left: inout SlotCounts, right: SlotCounts) {
         left.keys += right.keys
         left.bytes += right.bytes
         left.expiring += right.expiring

@@ -17,9 +17,14 @@ public enum DumpPayload {
 
     /// Whether `payload` ends with a version that is among `versions` and with the right checksum.
     public static func hasValidFooter(_ payload: ByteView, accepting versions: ClosedRange<Int>) -> Bool {
-        guard payload.count >= footerLength, versions.contains(version(of: payload)) else { return false }
+        guard hasVersion(payload, among: versions) else { return false }
         let stored = payload.littleEndian(UInt64.self, at: payload.count - 8)
         return stored == CRC64.checksum(of: payload.prefix(payload.count - 8))
+    }
+
+    /// Whether `payload` ends with a version that is among `versions`, whatever its checksum.
+    public static func hasVersion(_ payload: ByteView, among versions: ClosedRange<Int>) -> Bool {
+        payload.count >= footerLength && versions.contains(version(of: payload))
     }
 
     /// The elements of the value in `payload`, which is lent for as long as the reader is used.
@@ -49,8 +54,9 @@ public enum DumpPayload {
         return (reader.kind, count)
     }
 
-    /// The elements of a value whose footer was found right.
-    private static func readerOfContent(
+    /// The elements of a value whose footer was found right, as ``DumpPayloadCheck`` does; else as
+    /// ``reader(of:accepting:)``.
+    public static func readerOfContent(
         _ payload: ByteView,
         accepting versions: ClosedRange<Int>
     ) throws(RDBError) -> RDBValueReader {
@@ -103,6 +109,9 @@ public final class DumpEncoder {
 
     /// Adds the next piece of the string.
     public func append(piece: ByteView) throws(RDBError) { try values.append(piece: piece) }
+
+    /// Takes what was added so far into the checksum, so that `finish` has little left to do.
+    public func addToChecksum() { _ = output.checksumOfBytesWritten }
 
     /// Ends the payload and lends it until the next one begins.
     public func finish() throws(RDBError) -> ByteView {

@@ -16,8 +16,9 @@ final class CommandTable {
         ConnectionCommands.table, ServerCommands.table, ClientCommand.table, ConfigCommand.table,
         IntrospectionCommands.table, DebugCommand.table, SlotCommands.table, InfoCommand.table,
         ReplicationCommands.table, TransactionCommands.table, PubSubCommands.table, BlockingCommands.table,
-        HyperLogLogCommands.table, MigrateCommand.table, ScriptCommands.table, AsyncRestoreCommands.table,
-        AsyncMigrationCommands.table, ExecWrapperCommand.table,
+        HyperLogLogCommands.table, MigrateCommand.table, ScriptCommands.table, SlotRestoreCommands.table,
+        SlotMigrationCommands.table, AsyncRestoreCommands.table, AsyncMigrationCommands.table,
+        ExecWrapperCommand.table,
     ]
 
     /// The rows, each at the index that it has as its number.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Bytes
+internal import Keyspace
 internal import RESP
 
 /// CONFIG (Redis 2.8: `config.c`, configCommand).
@@ -28,6 +29,7 @@ enum ConfigCommand {
             try checkCount(2, call)
             server.statistics.reset()
             server.commandStatistics.reset()
+            server.keyspace.traffic.reset()
             call.reply.writeReplyOK()
         } else if subcommand.equalsIgnoringCase("rewrite") {
             try checkCount(2, call)

@@ -38,6 +38,7 @@ enum KeyRule: Equatable, Sendable {
         case "slotsmgrt-exec-wrapper": self = .positions(.from(1))
         case "slotsrestore-async": self = .single(2)
         case "slotsrestore": self = .steps(of: 3)
+        case "slotsrestore-end": self = .steps(of: 4)
         case "slotsdel", "flushdb": self = .everythingOfDatabase
         case "flushall": self = .everything
         default: self = positions.first == 0 ? .none : .positions(positions)

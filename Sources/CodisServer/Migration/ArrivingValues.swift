@@ -27,8 +27,11 @@ struct ArrivingValue {
 
     init(_ type: ValueType) {
         self.type = type
-        name = ArrivingValue.prefix + Array(HexDigits.random(count: ArrivingValue.digits).utf8)
+        name = ArrivingValue.newName()
     }
+
+    /// A name that no other value has.
+    static func newName() -> [UInt8] { prefix + Array(HexDigits.random(count: digits).utf8) }
 
     /// Whether the time to live of what came is to be set anew: it is not for every piece.
     mutating func needsExpiry(lifetime: Int64, at now: Int64) -> Bool {

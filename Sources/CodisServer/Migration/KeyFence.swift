@@ -23,8 +23,9 @@ struct FenceMark: Hashable {
     }
 }
 
-/// The right to keys that are on their way: whoever holds it reads and changes them in as many steps as it takes, while
-/// commands that name them wait.
+/// The right to keys that are on their way.
+///
+/// Whoever holds it reads and changes them in as many steps as it takes, while commands that name them wait.
 final class FenceTicket {
     /// What is fenced.
     fileprivate(set) var marks: [FenceMark] = []

@@ -44,27 +44,33 @@ struct ValueExport {
     func run(_ record: Record) throws {
         var position = ElementPosition()
         while !position.isAtEnd {
-            var failure: RDBError?
-            var longString: ElementBytes?
-            var bytes = 0
-            rows.forEachElement(of: record, from: &position) { element in
-                if case .string(let value) = element, value.count > ValueExport.longestWhole {
-                    longString = value
-                    return false
-                }
-                do throws(RDBError) {
-                    bytes += try append(element)
-                } catch {
-                    failure = error
-                    return false
-                }
-                return bytes < ValueExport.bytesBetweenRests
-            }
-            if let failure { throw failure }
-            if let longString { try append(inPieces: longString) }
-            if let failure = rows.failure { throw failure }
-            if bytes >= ValueExport.bytesBetweenRests { try rest() }
+            if try step(record, from: &position) >= ValueExport.bytesBetweenRests { try rest() }
         }
+    }
+
+    /// Hands on elements from `position` on, a bounded number of bytes of them but for a long string; gives the number
+    /// of bytes.
+    func step(_ record: Record, from position: inout ElementPosition) throws -> Int {
+        var failure: RDBError?
+        var longString: ElementBytes?
+        var bytes = 0
+        rows.forEachElement(of: record, from: &position) { element in
+            if case .string(let value) = element, value.count > ValueExport.longestWhole {
+                longString = value
+                return false
+            }
+            do throws(RDBError) {
+                bytes += try append(element)
+            } catch {
+                failure = error
+                return false
+            }
+            return bytes < ValueExport.bytesBetweenRests
+        }
+        if let failure { throw failure }
+        if let longString { try append(inPieces: longString) }
+        if let failure = rows.failure { throw failure }
+        return bytes
     }
 
     private func append(inPieces bytes: ElementBytes) throws {

@@ -61,6 +61,7 @@ extension Server {
         isReplica = true
         // Whoever waits here for an element would wait for one that somebody else may get.
         disconnectBlocked()
+        abortMigrations()
         cancelMigrations()
         effects.stopRecording()
         let link = MasterLink(self, to: address)

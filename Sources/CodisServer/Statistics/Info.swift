@@ -39,6 +39,8 @@ extension Server {
         InfoSection.named(name).map { section in
             var lines = InfoLines()
             add(section, to: &lines)
+            // Who asks for this section alone wants each slot.
+            if section == .slots, name.lowercased() == section.rawValue { addEachSlot(to: &lines) }
             return "# \(section.title)\r\n" + lines.text
         }.joined(separator: "\r\n")
     }
@@ -288,6 +290,20 @@ extension Server {
         lines["slots_with_keys"] = "\(used)"
         lines["slot_largest"] = "\(largest.slot)"
         lines["slot_largest_keys"] = "\(largest.keys)"
+        lines["slots_fenced_tags_and_keys"] = "\(fence.count)"
+    }
+
+    /// A line for each slot that has keys or is used.
+    private func addEachSlot(to lines: inout InfoLines) {
+        for number in 0..<Slot.count {
+            guard let slot = Slot(number) else { continue }
+            var counts = SlotCounts()
+            for database in 0..<databaseCount { counts += keyspace.counts(of: slot, in: database) }
+            let (reads, writes) = (keyspace.traffic.reads(of: slot), keyspace.traffic.writes(of: slot))
+            guard counts.keys > 0 || reads > 0 || writes > 0 else { continue }
+            lines["slot\(number)"] =
+                "keys=\(counts.keys),bytes=\(counts.bytes),expires=\(counts.expiring),reads=\(reads),writes=\(writes)"
+        }
     }
 }
 

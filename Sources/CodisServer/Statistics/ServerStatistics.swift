@@ -91,5 +91,12 @@ final class CommandStatistics {
         unsafe entries[row].nanoseconds += nanoseconds
     }
 
+    /// Counts the last call of `row` as one of another.
+    func moveCall(from row: Int, to other: Int, nanoseconds: Int64) {
+        precondition(row >= 0 && row < count && other >= 0 && other < count, "no such row")
+        unsafe entries[row].calls = max(0, entries[row].calls - 1)
+        note(row: other, nanoseconds: nanoseconds)
+    }
+
     func reset() { unsafe entries.update(repeating: Entry(), count: count) }
 }

@@ -37,6 +37,44 @@ struct SlotCommandsTests {
         #expect(redis("SLOTSINFO") == .array([]))
     }
 
+    @Test("SLOTSSTATS replies keys, bytes, expiring keys, reads and writes of each slot that is not empty")
+    func statistics() throws {
+        let redis = try CommandHarness()
+        for line in ["SET a 1", "SETEX {a}x 100 1", "SET b 1", "GET a", "MGET a {a}x nothing", "HSET h f v", "DEL h"] {
+            redis(line)
+        }
+        let rows = try #require(redis("SLOTSSTATS").elements).map { $0.elements ?? [] }
+        #expect(rows.map { $0.first } == [.integer(579), .integer(1017)])
+        #expect(rows.map(\.count) == [6, 6])
+        // Keys, expiring keys, reads, writes.
+        #expect(rows[0][1] == .integer(2) && rows[0][3] == .integer(1) && rows[0][4] == .integer(3))
+        #expect(rows[0][5] == .integer(2))
+        #expect(try #require(rows[0][2].number) > 20)
+        #expect(rows[1][1] == .integer(1) && rows[1][3] == .integer(0) && rows[1][4] == .integer(0))
+        #expect(redis("SLOTSSTATS 580 1") == .array([]))
+        #expect(redis("SLOTSSTATS 1 2 3") == .error("ERR wrong number of arguments for 'slotsstats' command"))
+        redis("CONFIG RESETSTAT")
+        #expect(redis("SLOTSSTATS 579").elements?.first?.elements?[4] == .integer(0))
+    }
+
+    @Test("SLOTSCHECK finds nothing wrong with what commands do")
+    func check() throws {
+        let redis = try CommandHarness()
+        #expect(redis("SLOTSCHECK") == .ok)
+        for number in 0..<3000 { redis.run("SET", "key:\(number)", "v", "PX", "\(1 + number * 10)") }
+        redis.run("SET", String(repeating: "long", count: 300), "v")
+        redis("SELECT 3")
+        redis("SETEX other 100 v")
+        for line in ["SLOTSCHECK", "SLOTSCHECK with any words"] { #expect(redis(line) == .ok) }
+        redis("SELECT 0")
+        redis.advance(milliseconds: 10_000)
+        #expect(redis("SLOTSCHECK") == .ok)
+        // Nothing has expired by that.
+        #expect(redis("DBSIZE") == .integer(3001))
+        redis("FLUSHALL")
+        #expect(redis("SLOTSCHECK") == .ok)
+    }
+
     @Test("SLOTSDEL empties slots, checks all numbers first, and is in the log when it deleted something")
     func delete() throws {
         let redis = try CommandHarness()

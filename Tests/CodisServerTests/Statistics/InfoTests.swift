@@ -99,5 +99,8 @@ struct InfoTests {
         #expect(found["slots_with_keys"] == "2")
         #expect(found["slot_largest"] == "579")
         #expect(found["slot_largest_keys"] == "3")
+        #expect(found["slot579"]?.hasPrefix("keys=3,bytes=") == true)
+        #expect(found["slot579"]?.hasSuffix(",expires=0,reads=0,writes=3") == true)
+        #expect(fields(text("INFO"))["slot579"] == nil)
     }
 }
