@@ -172,6 +172,8 @@ private final class Follower: Sendable {
         var clients: [TestClient?] = [nil, nil]
         while !isStopping {
             let key = state.withLock { $0.random.pick(keys) }
+            // Others want the processor, too.
+            usleep(300)
             let outcome = change(key, ports, &clients)
             state.withLock {
                 switch outcome {

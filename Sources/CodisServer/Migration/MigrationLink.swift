@@ -77,7 +77,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
     // MARK: Connecting
 
     /// How long connecting may take; the original, which stands still meanwhile, gives up after 100 ms.
-    private static let longestConnecting: Int64 = 1000
+    private static let longestConnecting: Int64 = 5000
 
     /// Connects, and then calls `body`; `client` waits, and gets the error if it fails.
     func connect(for client: Session, then body: @escaping () -> Void) {
