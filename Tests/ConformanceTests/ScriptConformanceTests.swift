@@ -61,7 +61,7 @@ struct ScriptGenerator {
         case .structUnpacking:
             let format = structFormat().format
             if random.oneIn(5) { return eval("return attempt(struct.size, \(quoted(format)))") }
-            let place = random.oneIn(4) ? ", \(random.number(-1...20))" : ""
+            let place = random.oneIn(4) ? ", \(random.number(0...20))" : ""
             return eval("return attempt(struct.unpack, \(quoted(format)), ARGV[1]\(place))", bytes(0...40))
         case .bits: return eval("return attempt(bit.\(bitOperation()))")
         case .conversions: return conversion()
@@ -279,7 +279,8 @@ struct ScriptGenerator {
                 format += "s"
                 values.append(quoted(text()))
             case 12:
-                format += "c\(random.pick(["", "0", "1", "3", "40"]))"
+                // Not c0: what a number before it that is no count comes to is up to the processor.
+                format += "c\(random.pick(["", "1", "3", "40"]))"
                 values.append(quoted(text()))
             case 13:
                 format += "Bc0"
