@@ -10,6 +10,10 @@ internal import NIOCore
 /// The first command of a tick schedules it; it runs when all sockets that were ready have been read. So a reply is
 /// never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
 extension Server {
+    /// Work that is done in turns leaves so long between two of them, and the loop reads its sockets there; a task that
+    /// a task executes comes before that.
+    static let turnGap = TimeAmount.microseconds(300)
+
     /// Has the end of the tick run.
     @inline(__always)
     func needsTickEnd() {

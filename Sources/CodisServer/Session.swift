@@ -20,6 +20,10 @@ struct SessionHolds: OptionSet {
     static let fenced = SessionHolds(rawValue: 1 << 3)
     /// The server becomes a master, and still takes what its old master has sent.
     static let promotion = SessionHolds(rawValue: 1 << 4)
+    /// The client has kept the loop busy for long enough, and it is the turn of others.
+    static let turn = SessionHolds(rawValue: 1 << 5)
+    /// The server ends, and still sends its replicas what they lack.
+    static let ending = SessionHolds(rawValue: 1 << 6)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.
@@ -97,6 +101,8 @@ final class Session: @unchecked Sendable {
     var isSender = false
     /// The values that it sends in pieces, and which are not whole yet.
     var arriving: [ArrivingValue.Target: ArrivingValue] = [:]
+    /// When the commands that run now were begun, on the monotonic clock.
+    private var turnStartNanoseconds: Int64 = 0
     /// The replies of this tick may only go when the log was written.
     var hasWritten = false
     /// The session is among those that the end of the tick answers.
@@ -163,6 +169,7 @@ final class Session: @unchecked Sendable {
         // The cron reads the time of day; between two of its turns the monotonic clock carries it on.
         _ = server.clock.readMonotonic()
         lastInteractionMilliseconds = server.clock.milliseconds
+        turnStartNanoseconds = server.clock.monotonicNanoseconds
         server.statistics.networkInputBytes += buffer.readableBytes
         if rest.readableBytes == 0, !isHeld {
             let consumed = unsafe buffer.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes)) }
@@ -180,9 +187,21 @@ final class Session: @unchecked Sendable {
         holds.remove(reason)
         guard !isHeld, !closesAfterReply, isOpen else { return }
         server.clock.readAll()
+        turnStartNanoseconds = server.clock.monotonicNanoseconds
         processRest()
         if output.readableBytes > 0 || closesAfterReply { server.touch(self) }
     }
+
+    /// Has further commands wait for others if those so far have taken long; for commands of servers, which send many
+    /// and large ones at a time.
+    func yieldIfLong() {
+        let server = server
+        guard server.clock.monotonicNanoseconds - turnStartNanoseconds > Session.longestTurn, isOpen else { return }
+        holds.insert(.turn)
+        server.loop.scheduleTask(in: Server.turnGap) { [self] in resume(.turn) }
+    }
+
+    private static let longestTurn: Int64 = 2_000_000
 
     private func keep(_ buffer: inout ByteBuffer) {
         guard !closesAfterReply else { return }

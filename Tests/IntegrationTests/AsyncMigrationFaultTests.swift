@@ -141,7 +141,7 @@ struct AsyncMigrationFaultTests {
         let client = try source.connect()
         try client.command("SET", "key", "1")
         #expect(
-            try client.command(Self.command(target.port, timeout: 100, "key"))
+            try client.command(Self.command(target.port, timeout: 1000, "key"))
                 == .error("ERR interrupted: migration timeout")
         )
         #expect(try client.command("INCR", "key") == .integer(2))

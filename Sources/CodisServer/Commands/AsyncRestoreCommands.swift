@@ -36,6 +36,7 @@ enum AsyncRestoreCommands {
         call.session.isSender = true
         do throws(CommandError) {
             acknowledge(call, 0, try ArrivingPiece(server, call).take())
+            if !call.isFromScript { call.session.yieldIfLong() }
         } catch {
             refuse(call, error.line)
         }

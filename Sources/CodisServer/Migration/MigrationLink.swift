@@ -77,7 +77,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
     // MARK: Connecting
 
     /// How long connecting may take; the original, which stands still meanwhile, gives up after 100 ms.
-    private static let longestConnecting: Int64 = 1000
+    private static let longestConnecting: Int64 = 5000
 
     /// Connects, and then calls `body`; `client` waits, and gets the error if it fails.
     func connect(for client: Session, then body: @escaping () -> Void) {
@@ -172,7 +172,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
         if batch.isWithinMessage {
             // Nothing may be outstanding that would call for more.
             lastUseMilliseconds = server.clock.milliseconds
-            scheduleTurn(after: waitingBytes < most ? .zero : .milliseconds(1))
+            scheduleTurn(after: waitingBytes < most ? Server.turnGap : .milliseconds(1))
         } else if outstanding == 0 {
             settle()
         }
@@ -212,7 +212,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
             server.clock.readAll()
             if isSettling { settle() } else { send(atLeast: 1, nanoseconds: MigrationLink.furtherTurn) }
         }
-        if delay == .zero { server.loop.execute(turn) } else { server.loop.scheduleTask(in: delay, turn) }
+        server.loop.scheduleTask(in: delay, turn)
     }
 
     // MARK: Acknowledgements
@@ -347,7 +347,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
         server.propagateMoved(deleted, in: database)
         flush()
         if settled < batch.entries.count {
-            scheduleTurn(after: .zero)
+            scheduleTurn(after: Server.turnGap)
         } else if outstanding == 0 {
             finish()
         }

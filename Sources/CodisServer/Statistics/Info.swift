@@ -292,6 +292,8 @@ extension Server {
         lines["slot_largest"] = "\(largest.slot)"
         lines["slot_largest_keys"] = "\(largest.keys)"
         lines["slots_fenced_tags_and_keys"] = "\(fence.count)"
+        lines["slots_moves_in_progress"] = "\(migrations.count)"
+        lines["slots_target_connections"] = "\(targets.connectionCount)"
     }
 
     /// A line for each slot that has keys or is used.
