@@ -50,7 +50,7 @@ final class Server: @unchecked Sendable {
     /// The keys that commands wait for: see Migration/KeyFence.swift.
     var fence = KeyFence()
     /// The moves of keys to other servers that are under way, and the connections for them: see Migration/.
-    var migrations: [ObjectIdentifier: SlotMigration] = [:]
+    var migrations: [ObjectIdentifier: any RunningMigration] = [:]
     private(set) lazy var targets = TargetPool(self)
     private var lentEncoder: (compresses: Bool, encoder: DumpEncoder)?
     /// Makes payloads, each of which is gone with the next.

@@ -145,6 +145,13 @@ extension Server {
         ticket.completions.append(body)
     }
 
+    /// Calls `body` when those who waited for fences that are lowered by now have gone on; at once if nobody did.
+    func whenReleased(_ body: @escaping () -> Void) {
+        if fence.released.isEmpty { return body() }
+        fence.completions.append(body)
+        needsTickEnd()
+    }
+
     /// Changes keys behind fences on behalf of who holds their tickets.
     func changeBehindFence<Result, Failure: Error>(_ body: () throws(Failure) -> Result) throws(Failure) -> Result {
         fence.isOpenForHolder = true

@@ -37,8 +37,11 @@ struct MigrationSending {
     var pieces: ValuePieces?
     var payload: SteppedPayload?
     var afterDelete: (() -> Void)?
-    /// Whether the answer to the probe is waited for.
-    var isWaitingForProbe = false
+    /// Whether what follows is made when pieces were answered.
+    var isWaitingForPieces = false
+
+    /// How many answers are missing.
+    var unanswered: Int { expected.count - answered }
 }
 
 /// How keys are sent.
@@ -55,6 +58,9 @@ extension SlotMigration {
     private static let largeValueBytes = 128 << 10
     /// What is gathered before it is handed to the connection.
     private static let bufferBytes = 64 << 10
+    /// How many pieces may be unanswered: a target does what it has received of a connection in one go, and others wait
+    /// for it meanwhile.
+    private static let mostPiecesUnderWay = 8
 
     /// Begins to send the chosen keys.
     func send() {
@@ -71,7 +77,6 @@ extension SlotMigration {
         if connection.takesPieces == nil, hasLargeValue {
             buffer.writeRequest(["SLOTSRESTORE-PART", "probe", "APPEND"])
             sending.expected.append(.probe)
-            sending.isWaitingForProbe = true
             return write(&buffer)
         }
         produce(&buffer)
@@ -135,6 +140,10 @@ extension SlotMigration {
                     }
                 }
                 if case .done = sending.phase { return write(&buffer) }
+                if case .pieces = sending.phase, sending.unanswered >= SlotMigration.mostPiecesUnderWay {
+                    sending.isWaitingForPieces = true
+                    return write(&buffer)
+                }
                 spent += timer.readMonotonic()
             }
         } catch {
@@ -273,15 +282,21 @@ extension SlotMigration {
             connection?.database = move.database
         case .probe:
             connection?.takesPieces = isGood
-            sending.isWaitingForProbe = false
             produce()
         case .part:
             if !isGood { return refused("migration", line) }
+            guard sending.isWaitingForPieces, sending.unanswered <= SlotMigration.mostPiecesUnderWay / 2 else { return }
+            sending.isWaitingForPieces = false
+            produce()
         case .restore:
             // A line that is neither is a success, as in the original.
             if line.count > 0, line[0] == UInt8(ascii: "-") { return refused("migration", line) }
             confirmed()
         case .delete:
+            if sending.isWaitingForPieces {
+                sending.isWaitingForPieces = false
+                produce()
+            }
             if sending.answered == sending.expected.count, let body = sending.afterDelete {
                 sending.afterDelete = nil
                 body()

@@ -7,6 +7,12 @@ internal import NIOCore
 internal import RESP
 internal import SlotHash
 
+/// What moves keys to another server while a client waits.
+protocol RunningMigration: AnyObject {
+    /// Ends it with an error, because the server has become a replica.
+    func abort()
+}
+
 /// What a SLOTSMGRT command moves where, and how it replies.
 struct SlotMove {
     enum Selection {
@@ -38,7 +44,7 @@ struct SlotMove {
 /// `SlotMigration+Sending.swift`.
 ///
 /// It belongs to the event loop, and is Sendable for the sake of closures that run there.
-final class SlotMigration: @unchecked Sendable {
+final class SlotMigration: RunningMigration, @unchecked Sendable {
     unowned let server: Server
     let move: SlotMove
     private let session: Session
@@ -309,7 +315,8 @@ final class SlotMigration: @unchecked Sendable {
         // The reply must not go before the DEL is in the log.
         session.hasWritten = true
         session.reply { $0.writeBuffer(&reply) }
-        session.resume(.blocked)
+        // Who waited for the keys has its turn before the client's next command, which may raise a fence again.
+        server.whenReleased { [session] in session.resume(.blocked) }
     }
 
     private func lowerFence() {

@@ -270,6 +270,7 @@ extension Server {
         lines["file_used_bytes"] = "\(storage.usedBytes)"
         lines["file_free_bytes"] = "\(storage.freeBytes)"
         lines["file_allocated_bytes"] = "\(storage.allocatedBytes)"
+        lines["file_read_ahead"] = storage.readsAhead ? "1" : "0"
         lines["changed_pages"] = "\(storage.dirtyPages)"
         lines["commits"] = "\(storage.commits)"
         lines["commits_not_durable"] = "\(storage.commitsNotDurable)"
@@ -307,6 +308,8 @@ extension Server {
         lines["slot_largest"] = "\(largest.slot)"
         lines["slot_largest_keys"] = "\(largest.keys)"
         lines["slots_fenced_tags_and_keys"] = "\(fence.count)"
+        lines["slots_moves_in_progress"] = "\(migrations.count)"
+        lines["slots_target_connections"] = "\(targets.connectionCount)"
     }
 
     /// A line for each slot that has keys or is used.
