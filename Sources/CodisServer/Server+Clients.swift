@@ -29,6 +29,7 @@ extension Server {
         nextSessionIdentifier += 1
         if pausedUntilMilliseconds > clock.milliseconds { session.holds.insert(.paused) }
         if replication.isPromoted { session.holds.insert(.promotion) }
+        if shutdown.isUnderWay { session.holds.insert(.ending) }
         sessions[session.identifier] = session
         log.verbose("Accepted \(session.address)")
         return session

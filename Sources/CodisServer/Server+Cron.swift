@@ -39,10 +39,11 @@ extension Server {
         clock.readAll()
         if let signal = Signals.takeShutdown() {
             log.warning("Received \(signal) scheduling shutdown...")
-            if shutDown(saving: nil) { return }
-            log.warning(
-                "SIGTERM received but errors trying to shut down the server, check the logs for more information"
-            )
+            shutDownAfterReplicas(saving: nil) { [unowned self] in
+                log.warning(
+                    "SIGTERM received but errors trying to shut down the server, check the logs for more information"
+                )
+            }
         }
         if config.frequency != cron.frequency { startCron() }
         if clock.monotonicNanoseconds - cron.lastSampleNanoseconds >= 100_000_000 {

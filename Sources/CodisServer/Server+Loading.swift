@@ -75,8 +75,7 @@ extension LogReplay {
         case .done: break
         case .plain, .lost:
             warn(of: arguments, "which changes what this server has in a way that it cannot do", at: offset)
-            // What is here is not what the master has any more; all of it is asked for.
-            server.replication.needsFullResync = true
+            server.noteDifference()
         case .foreign:
             warn(of: arguments, "which concerns what this server has not, left out", at: offset)
         }

@@ -8,6 +8,7 @@ internal import NIOCore
 
 /// What the end of the server needs to know.
 struct ShutdownState {
+    /// Whether replicas are being sent the last of the stream before the end.
     var isUnderWay = false
     /// The pid file that was written, if one was.
     var pidFile: String?
@@ -16,6 +17,51 @@ struct ShutdownState {
 }
 
 extension Server {
+    /// Ends the server as `shutDown` does, when its replicas have what was acknowledged to clients, so that one of them
+    /// can take over without a loss; `failed` hears that it cannot end.
+    ///
+    /// The commands of clients wait meanwhile, for ten seconds at most (Redis 7: shutdown-timeout).
+    func shutDownAfterReplicas(saving: Bool?, _ failed: @escaping () -> Void) {
+        let isWaiting = shutdown.isUnderWay
+        shutdown.isUnderWay = true
+        let dismissed =
+            isWaiting || effects.isInUnit || scriptEngine?.isSuspended == true
+            ? [] : replication.feeds.filter { $0.dismiss() }
+        guard !dismissed.isEmpty else {
+            // Who asks for a second time does not want to wait.
+            if shutDown(saving: saving) { return }
+            shutdown.isUnderWay = isWaiting
+            return failed()
+        }
+        log.notice("Sending \(dismissed.count) slaves the rest of the stream before the end.")
+        for session in sessions.values where session.replica == nil && !session.isMaster {
+            session.holds.insert(.ending)
+        }
+        endWhenGone(dismissed, by: clock.monotonicNanoseconds + Server.longestFarewell, saving: saving, failed)
+    }
+
+    private static let longestFarewell: Int64 = 10_000_000_000
+
+    private func endWhenGone(
+        _ dismissed: [ReplicaFeed],
+        by limit: Int64,
+        saving: Bool?,
+        _ failed: @escaping () -> Void
+    ) {
+        loop.assumeIsolated().scheduleTask(in: .milliseconds(2)) { [self] in
+            clock.readAll()
+            let left = dismissed.filter { $0.session.isOpen }
+            if !left.isEmpty, clock.monotonicNanoseconds < limit {
+                return endWhenGone(left, by: limit, saving: saving, failed)
+            }
+            for feed in left { log.warning("Slave \(feed.name) may lack the end of the stream.") }
+            if shutDown(saving: saving) { return }
+            shutdown.isUnderWay = false
+            for session in Array(sessions.values) where session.holds.contains(.ending) { session.resume(.ending) }
+            failed()
+        }
+    }
+
     /// Ends the server in good order: a last dump where one is wanted, a last checkpoint, then the process; false if
     /// that cannot be done.
     ///

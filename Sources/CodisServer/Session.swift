@@ -22,6 +22,8 @@ struct SessionHolds: OptionSet {
     static let promotion = SessionHolds(rawValue: 1 << 4)
     /// The client has kept the loop busy for long enough, and it is the turn of others.
     static let turn = SessionHolds(rawValue: 1 << 5)
+    /// The server ends, and still sends its replicas what they lack.
+    static let ending = SessionHolds(rawValue: 1 << 6)
 }
 
 /// What a client is, for CLIENT KILL TYPE and the limits on output.

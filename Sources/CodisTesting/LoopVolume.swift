@@ -35,6 +35,15 @@ public final class LoopVolume {
         _ = try runProgram("dd", ["if=/dev/zero", "of=\(path)/filler", "bs=64k"])
     }
 
+    /// Takes all the space but about so many megabytes.
+    public func fill(leavingMegabytes left: Int) throws {
+        let hole = path + "/hole"
+        let result = try runProgram("dd", ["if=/dev/zero", "of=\(hole)", "bs=1M", "count=\(left)"])
+        guard result.isSuccess else { throw LoopVolumeError(reason: result.errors) }
+        try fill()
+        try FileManager.default.removeItem(atPath: hole)
+    }
+
     /// Gives the space back.
     public func empty() throws { try FileManager.default.removeItem(atPath: path + "/filler") }
 

@@ -153,6 +153,7 @@ extension Keyspace {
         durableCommit = last
         try environment.setMapSize(bytes: information.mapSizeBytes * 2)
         durablePin = try environment.beginReading()
+        readsAhead = true
         room = RoomReserve(environment: environment)
         room.leavesRoomForLog = true
     }
@@ -160,6 +161,16 @@ extension Keyspace {
     /// Learns from the last commit how much room there is.
     func measureRoom() {
         room.begin(lastPage: environment.information.lastPage, freePages: countFreePages())
+        adaptReadAhead()
+    }
+
+    /// Has the kernel read ahead in the data file as long as that is no larger than half of the memory.
+    private func adaptReadAhead() {
+        let used = (environment.information.lastPage + 1) * environment.pageSize
+        let fits = used <= memoryBytes / 2
+        guard fits != readsAhead else { return }
+        readsAhead = fits
+        environment.setReadAhead(fits)
     }
 
     /// The pages that the last commit left free, as far as the pins let them be used.
@@ -228,6 +239,8 @@ extension Keyspace {
         public var readers: Int
         /// Whether something waits to be deleted in the background.
         public var isReclaiming: Bool
+        /// Whether the kernel reads ahead in the data file: not when that is larger than half of the memory.
+        public var readsAhead: Bool
     }
 
     /// Figures of the storage, in O(1).
@@ -242,7 +255,8 @@ extension Keyspace {
             commits: information.lastTransaction,
             commitsNotDurable: information.lastTransaction - durableCommit,
             readers: information.readers,
-            isReclaiming: hasReclaimRows
+            isReclaiming: hasReclaimRows,
+            readsAhead: readsAhead
         )
     }
 }

@@ -20,8 +20,8 @@ public struct KeyspaceOptions: Sendable {
     /// LMDB keeps a list of at most 131,071 changed pages; what is counted here is without branches and the like, and
     /// what was begun below the limit needs room above it.
     public var mostDirtyPages = 98_304
-    /// Whether the kernel should read ahead; not for data larger than memory.
-    public var readAhead = true
+    /// How much memory the data may count on, in bytes; 0 for what there is.
+    public var memoryBytes = 0
 
     /// The options that suit most.
     public init() {}
@@ -109,6 +109,9 @@ public final class Keyspace {
     var pendingCheckpoint: Checkpoint?
     var durableCommit: Int
     var hasUncommittedChanges = false
+    /// Whether the kernel reads ahead in the data file; see `adaptReadAhead()`.
+    var readsAhead = true
+    let memoryBytes: Int
     /// Whether this object has committed: the handles of its tables are good for readers from then on.
     var hasCommitted = false
 
@@ -128,6 +131,7 @@ public final class Keyspace {
     ///   version, `.failed` for what the system refuses.
     public init(directory path: String, options: KeyspaceOptions = KeyspaceOptions()) throws(KeyspaceError) {
         self.options = options
+        memoryBytes = options.memoryBytes > 0 ? options.memoryBytes : AvailableMemory.bytes
         let directory = try KeyspaceDirectory(path: path)
         self.directory = directory
         let opened = try OpenedEnvironment(directory, options)

@@ -29,8 +29,7 @@ struct OpenedEnvironment {
             environment = try Environment(
                 directory: directory.workingPath,
                 mapSizeBytes: (wanted + 0x1FFFFF) & ~0x1FFFFF,
-                maximumTables: 1024 + 8,
-                readAhead: options.readAhead
+                maximumTables: 1024 + 8
             )
         } catch {
             throw error == .invalid || error == .versionMismatch

@@ -23,19 +23,16 @@ public final class Environment: @unchecked Sendable {
     /// - Parameters:
     ///   - mapSizeBytes: the size of the map, a multiple of the page size; the data file is made that long, sparsely.
     ///   - maximumTables: how many named tables there can be.
-    ///   - readAhead: whether the kernel should read ahead; not when the data are larger than memory.
     /// - Throws: `LMDBError.invalid`, `.versionMismatch`, or what the system said of the files.
     public init(
         directory: String,
         mapSizeBytes: Int,
-        maximumTables: Int,
-        readAhead: Bool = true
+        maximumTables: Int
     ) throws(LMDBError) {
         var created: OpaquePointer?
         try unsafe LMDBError.check(mdb_env_create(&created))
         guard let environment = unsafe created else { throw .system(ENOMEM) }
-        var flags = UInt32(MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC)
-        if !readAhead { flags |= UInt32(MDB_NORDAHEAD) }
+        let flags = UInt32(MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC)
         do throws(LMDBError) {
             try unsafe LMDBError.check(mdb_env_set_mapsize(environment, mapSizeBytes))
             try unsafe LMDBError.check(mdb_env_set_maxdbs(environment, UInt32(maximumTables)))

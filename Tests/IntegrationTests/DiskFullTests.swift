@@ -101,6 +101,38 @@ struct DiskFullTests {
         try server.stop()
     }
 
+    @Test(
+        "a full resync for which there is no room leaves the old data, which are served, and succeeds when there is",
+        arguments: [1, 60]
+    )
+    func fullResync(leftMegabytes: Int) throws {
+        let volume = try LoopVolume(megabytes: 400)
+        // What is received has room in 60 MB, but what is made of it has not.
+        let master = try TestServer(configuration: ["rdbcompression no"])
+        let client = try master.connect(timeoutSeconds: 60)
+        for number in 0..<40_000 { client.enqueue([Array("SET".utf8), Array("key:\(number)".utf8), Self.row]) }
+        try client.flush()
+        #expect(try client.receive(40_000).allSatisfy { $0 == .ok })
+        let replica = try TestServer(directory: volume.path)
+        #expect(try replica.command("SET", "old", "1") == .ok)
+        try volume.fill(leavingMegabytes: leftMegabytes)
+        try replica.command("SLAVEOF", "127.0.0.1", "\(master.port)")
+        let failures = ["Write error or short write", "Failed trying to load the MASTER", "Opening the temp file"]
+        let failed = try Regex("(\(failures.joined(separator: "|"))).*[Nn]o space")
+        #expect(
+            waitUntil(timeoutSeconds: 90) { replica.output.matches(of: failed).count >= 2 },
+            "\(replica.output.suffix(3000))"
+        )
+        #expect(try replica.command("GET", "old") == .bulk("1"))
+        #expect(try replica.command("DBSIZE") == .integer(1))
+        try volume.empty()
+        try level(master, replica, timeoutSeconds: 120)
+        try expectSameDigest(master, replica)
+        try replica.stop()
+        try master.stop()
+    }
+
+    private static let row = filledBytes(UInt8(ascii: "r"), count: 1_000)
     private static let value = filledBytes(UInt8(ascii: "v"), count: 50_000)
 
     /// Sets one numbered key after the other until an error comes; returns how many were accepted before it.

@@ -37,6 +37,36 @@ struct FailoverTests {
         try pair.stop()
     }
 
+    @Test("a master that is shut down first sends its replica what it has acknowledged")
+    func shutdown() throws {
+        let pair = try ReplicationPair()
+        try pair.master.command("SET", "first", "1")
+        try pair.waitUntilLevel()
+        pair.proxy.freeze()
+        // More than the buffers of the connections hold.
+        let client = try pair.master.connect(timeoutSeconds: 60)
+        let value = filledBytes(UInt8(ascii: "v"), count: 64 << 10)
+        for number in 0..<400 { client.enqueue([Array("SET".utf8), Array("key:\(number)".utf8), value]) }
+        try client.flush()
+        #expect(try client.receive(400).allSatisfy { $0 == .ok })
+        client.enqueue("SHUTDOWN")
+        client.enqueue("SET", "late", "1")
+        try client.flush()
+        #expect(!client.hasInput(withinMilliseconds: 200), "it waits for the replica")
+        pair.proxy.thaw()
+        try pair.master.waitUntilEnded()
+        #expect(try pair.replica.command("SLAVEOF", "NO", "ONE") == .ok)
+        #expect(try pair.replica.command("DBSIZE") == .integer(401))
+        try pair.replica.command("SET", "own", "1")
+        // It comes back as a replica and goes on where it stood.
+        try pair.master.start()
+        try pair.master.command("SLAVEOF", "127.0.0.1", "\(pair.replica.port)")
+        try level(pair.replica, pair.master)
+        try expectSameDigest(pair.replica, pair.master)
+        #expect(try pair.replica.number("sync_full") == 0)
+        try pair.stop()
+    }
+
     @Test("the master's silence does not keep a replica from being promoted")
     func silentMaster() throws {
         let pair = try ReplicationPair()

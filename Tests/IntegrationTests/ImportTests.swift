@@ -23,18 +23,38 @@ struct ImportTests {
         try Data(text.utf8).write(to: URL(fileURLWithPath: server.directory + "/appendonly.aof"))
     }
 
-    private func fill(_ client: TestClient, _ round: String, hasSets: Bool = true) throws {
-        for number in 0..<300 {
-            client.enqueue("SELECT", "\(number % 3)")
-            client.enqueue("SET", "key:\(number)", "\(round) \(number)")
-            client.enqueue("HSET", "hash:\(number % 5)", "field:\(number)", round)
-            if hasSets { client.enqueue("SADD", "set:\(number % 4)", "\(number * 7)") }
-            client.enqueue("RPUSH", "list:\(number % 2)", "\(round) \(number)")
-            if number % 10 == 0 { client.enqueue("PEXPIREAT", "key:\(number)", "4000000000000") }
+    /// Values of all types; collections of sizes around those at which either server lays them out in another way.
+    private func fill(_ client: TestClient, _ round: String) throws {
+        var count = 0
+        func enqueue(_ words: [String]) {
+            client.enqueue(words.map { Array($0.utf8) })
+            count += 1
         }
-        client.enqueue("SET", "large", String(repeating: "abc\(round)", count: 30_000))
+        for number in 0..<300 {
+            enqueue(["SELECT", "\(number % 3)"])
+            enqueue(["SET", "key:\(number)", "\(round) \(number)"])
+            enqueue(["HSET", "hash:\(number % 5)", "field:\(number)", round])
+            enqueue(["SADD", "set:\(number % 4)", "\(number * 7)"])
+            enqueue(["RPUSH", "list:\(number % 2)", "\(round) \(number)"])
+            enqueue(["ZADD", "zset:\(number % 3)", "\(number % 50).5", "\(round) \(number)"])
+            if number % 10 == 0 { enqueue(["PEXPIREAT", "key:\(number)", "4000000000000"]) }
+        }
+        for size in [1, 8, 64, 65, 129, 513, 2_000] {
+            for length in size < 500 ? [1, 64, 65, 200] : [20] {
+                let name = "\(size):\(length)"
+                let elements = (0..<size).map { "\($0)" + String(repeating: "x", count: max(0, length - 4)) }
+                enqueue(["SADD", "set:\(name)"] + elements)
+                enqueue(["SADD", "integers:\(name)"] + (0..<size).map { "\($0 * length * 1_000)" })
+                enqueue(["RPUSH", "list:\(name)"] + elements)
+                enqueue(["HMSET", "hash:\(name)"] + elements.flatMap { [$0, round + $0] })
+                enqueue(["ZADD", "zset:\(name)"] + elements.enumerated().flatMap { ["\($0.offset / 3)", $0.element] })
+                if length == 65 { enqueue(["PEXPIREAT", "hash:\(name)", "4000000000000"]) }
+            }
+        }
+        enqueue(["SET", "large", String(repeating: "abc\(round)", count: 30_000)])
+        enqueue(["SET", String(repeating: "key", count: 400), round])
         try client.flush()
-        let replies = try client.receive(1 + 300 * (hasSets ? 5 : 4) + 30)
+        let replies = try client.receive(count)
         #expect(!replies.contains { $0.isError })
     }
 
@@ -78,7 +98,7 @@ struct ImportTests {
     @Test("what was saved is loaded by redis-server with the same digest, of every form that values have")
     func savedForRedis() throws {
         let server = try TestServer(configuration: ["hash-max-ziplist-entries 40", "set-max-intset-entries 60"])
-        try fill(try server.connect(), "ours", hasSets: false)
+        try fill(try server.connect(), "ours")
         #expect(try server.command("SAVE") == .ok)
         let redis = try TestServer(
             configuration: ["save \"\"", "enable-debug-command yes"],

@@ -22,8 +22,16 @@ def main(options):
         parts[name](options)
 
 
+class Server(servers.Server):
+    """A server whose end is not waited for: redis-server refuses it while it writes a first AOF."""
+
+    def __exit__(self, *details):
+        self.end(signal.SIGKILL)
+        super().__exit__(*details)
+
+
 def server(kind, settings=()):
-    return servers.Server(kind, settings=[*SETTINGS[kind], *settings])
+    return Server(kind, settings=[*SETTINGS[kind], *settings])
 
 
 def information(client):
@@ -141,8 +149,6 @@ def full_sync_of(kind, master, replica, idle, options):
     cpu = master.cpu_seconds() + replica.cpu_seconds() - cpu
     memory = [heap.stop() for heap in heaps]
     assert replica.client().command("DBSIZE") == options.keys
-    # redis-server does not heed the signal that asks for its end while it writes a first AOF.
-    replica.end(signal.SIGKILL)
     figures = [f"{percentile(pinger.latencies, share):.2f}" for share in (50, 99, 99.9)]
     figures += [f"{max(pinger.latencies):.2f}", f"{percentile(control.latencies, 99.9):.2f}"]
     return [kind, f"{seconds:.2f}", len(pinger.latencies), *figures, *memory, f"{cpu:.1f}"]

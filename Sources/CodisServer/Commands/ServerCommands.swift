@@ -117,8 +117,10 @@ enum ServerCommands {
         case 2 where call.arguments[1].equalsIgnoringCase("save"): saving = true
         default: throw .syntax
         }
-        _ = server.shutDown(saving: saving)
-        throw .message("ERR Errors trying to SHUTDOWN. Check logs.")
+        let session = call.session
+        server.shutDownAfterReplicas(saving: saving) { [weak session] in
+            session?.reply { $0.writeReplyError("ERR Errors trying to SHUTDOWN. Check logs.") }
+        }
     }
 
     // MARK: Others

@@ -152,6 +152,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
         var timer = Clock()
         var spent: Int64 = 0
         var sent = 0
+        var isOutOfTime = false
         var waiting = waitingBytes
         let most = batch.limits.mostBytes
         while batch.advance(server) {
@@ -166,10 +167,16 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
                 waiting = waitingBytes
             }
             spent += timer.readMonotonic()
-            if spent >= budget, sent >= least || batch.isWithinMessage { break }
+            if spent >= budget, sent >= least || batch.isWithinMessage {
+                isOutOfTime = true
+                break
+            }
         }
         flush()
-        if batch.isWithinMessage {
+        if isOutOfTime, !batch.isWithinMessage {
+            // There is room for more, and the target may have nothing to do by the time that it acknowledges.
+            scheduleTurn(after: Server.turnGap)
+        } else if batch.isWithinMessage {
             // Nothing may be outstanding that would call for more.
             lastUseMilliseconds = server.clock.milliseconds
             scheduleTurn(after: waitingBytes < most ? Server.turnGap : .milliseconds(1))
@@ -236,7 +243,8 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
         if isSettling {
             if outstanding == 0 { settle() }
         } else {
-            send(atLeast: 2 * acknowledged, nanoseconds: MigrationLink.furtherTurn)
+            // One read may bring a thousand acknowledgements: what they call for is bounded by time.
+            send(atLeast: 2, nanoseconds: MigrationLink.furtherTurn)
         }
     }
 
@@ -276,6 +284,8 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
         return offset
     }
 
+    private static let acknowledgement: StaticString = "slotsrestore-async-ack"
+
     /// Takes the command that was decoded from `bytes`; gives why the connection is closed, if it is.
     private func take(argumentsIn bytes: ByteView) -> String? {
         func refuse(_ text: String) -> String {
@@ -285,7 +295,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
             return text
         }
         let count = decoder.argumentCount
-        guard decoder.argument(0, in: bytes).equalsIgnoringCase("slotsrestore-async-ack") else {
+        guard decoder.argument(0, in: bytes).equalsIgnoringCase(MigrationLink.acknowledgement) else {
             return refuse("invalid command, SLOTSRESTORE-ASYNC-ACK is expected")
         }
         guard count == 3 else { return refuse("wrong number of arguments for SLOTSRESTORE-ASYNC-ACK") }

@@ -39,6 +39,8 @@ final class ReplicaFeed: @unchecked Sendable {
     private(set) var isLeaving = false
     /// Where that ends, once it is known.
     private var leavingOffset: UInt64?
+    /// Whether the replica did not ask for that: it is to close the connection when it has everything.
+    private var isDismissed = false
     private var reader: ReaderBox?
     private var isReading = false
 
@@ -259,10 +261,21 @@ final class ReplicaFeed: @unchecked Sendable {
         return true
     }
 
+    /// Sends the replica what was acknowledged to clients so far, and then the end of the stream.
+    ///
+    /// It closes the connection when it has read that. False if there is nothing that it could be sent.
+    func dismiss() -> Bool {
+        isDismissed = true
+        return leaves()
+    }
+
     private func closeIfLeft() {
         guard let leavingOffset, sentOffset >= leavingOffset, let context = session.context else { return }
+        self.leavingOffset = nil
         let promise = context.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenComplete { [session] _ in session.closeNow() }
+        promise.futureResult.assumeIsolated().whenComplete { [session, isDismissed] _ in
+            if isDismissed { session.context?.close(mode: .output, promise: nil) } else { session.closeNow() }
+        }
         context.writeAndFlush(NIOAny(ByteBuffer()), promise: promise)
     }
 

@@ -131,6 +131,18 @@ extension Server {
         return writeRefusal == nil
     }
 
+    /// Takes note that the data are not what the master has any more.
+    ///
+    /// It is asked for all of them, also after a restart.
+    func noteDifference() {
+        guard !replication.needsFullResync else { return }
+        replication.needsFullResync = true
+        // While the log is replayed its histories are not known yet, and the link is still to be made.
+        guard !isLoading else { return }
+        replication.history = ReplicationHistory(.random(), isOwn: true)
+        saveHistory()
+    }
+
     /// The master as a client: CLIENT LIST shows it, and CLIENT KILL ends it.
     func connectedToMaster(_ context: ChannelHandlerContext?, name: String) -> Session {
         let session = Session(self, identifier: nextSessionIdentifier, context: context, address: name)
