@@ -123,7 +123,7 @@ public final class Keyspace {
     var reclaimWaitsForCommit = false
     /// The spaces that are being reclaimed, and whether their rows are plain: without expiry and without object.
     var reclaimedSpaces: [UInt16: Bool] = [:]
-    var generator = SystemRandomNumberGenerator()
+    var generator = FastGenerator()
 
     /// Opens the keyspace in `directory`, or makes it.
     ///

@@ -280,7 +280,7 @@ struct SlotMigrationTests {
     func itself() throws {
         let server = try TestServer()
         try server.command("SET", "k", "v")
-        let reply = try server.command("SLOTSMGRTONE", "127.0.0.1", "\(server.port)", "300", "k")
+        let reply = try server.command("SLOTSMGRTONE", "127.0.0.1", "\(server.port)", "1000", "k")
         // The target waits for the source, which waits for the target: nothing happens in time.
         #expect(reply == .error("IOERR error or timeout reading from target"))
         #expect(waitUntil { (try? server.command("GET", "k")) == .bulk("v") })

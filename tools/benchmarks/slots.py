@@ -24,6 +24,8 @@ def main(options):
     ]:
         with servers.Server("codis") as source, servers.Server("codis") as target:
             rows.append(run(title, source, target, options))
+    with servers.Server("redis aof") as source, servers.Server("redis aof") as target:
+        rows.append(redis_by_key(source, target, options))
     heads = ["", "seconds", "keys/s", "source p99.9 ms", "worst ms", "target p99.9 ms", "worst ms"]
     show("moving between two servers, and pings of each every millisecond meanwhile", heads, rows)
     info(options)
@@ -87,6 +89,20 @@ def slot_by_key(title, source, target, options):
     row = timed(f"{title}: {options.keys:,} keys of {options.size} B", source, target, options.keys, loop)
     assert target.client().command("DBSIZE") == options.keys
     return row
+
+
+def redis_by_key(source, target, options):
+    """What redis-server has for it: MIGRATE, which goes back and forth as often."""
+    client = source.client()
+    keys = list(keys_of_slot(options.keys))
+    set_all(client, iter(keys), b"v" * options.size)
+
+    def loop():
+        for key in keys:
+            client.command("MIGRATE", "127.0.0.1", target.port, key, 0, 10000)
+
+    title = f"redis-server, MIGRATE key by key: {options.keys:,}"
+    return timed(title, source, target, options.keys, loop)
 
 
 def tag_in_one_call(title, source, target, options):
