@@ -44,6 +44,14 @@ let package = Package(
             path: "FuzzAOF",
             swiftSettings: settings
         ),
+        .executableTarget(
+            name: "FuzzCommands",
+            dependencies: [
+                .product(name: "CodisServer", package: "codis"), .product(name: "RESP", package: "codis"),
+            ],
+            path: "FuzzCommands",
+            swiftSettings: settings
+        ),
         .executableTarget(name: "FuzzCanary", path: "FuzzCanary", swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

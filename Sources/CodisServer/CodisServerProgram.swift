@@ -102,6 +102,10 @@ public enum CodisServerProgram {
 
     /// `--check DIR`: 0 if all is sound, 1 with a line for each thing that is not.
     private static func checkDirectory(_ directory: String) -> Never {
+        guard SmallFile.exists(ServerDirectory.keyspace(in: directory)) else {
+            printError("There is no keyspace in \(directory).")
+            exit(1)
+        }
         do {
             let problems = try Keyspace.check(directory: ServerDirectory.keyspace(in: directory))
             for problem in problems { print(problem) }
@@ -133,6 +137,8 @@ public enum CodisServerProgram {
 /// Where things lie in the server's directory.
 enum ServerDirectory {
     static func keyspace(in directory: String) -> String { directory + "/keyspace" }
+    /// Stands in for the keyspace while that is not there: when it is imported or opened anew.
+    static func scratchKeyspace(in directory: String) -> String { directory + "/keyspace.loading" }
     static func log(in directory: String) -> String { directory + "/log" }
 }
 

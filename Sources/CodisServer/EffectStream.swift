@@ -42,6 +42,14 @@ final class EffectStream {
         selected = database
     }
 
+    /// Lets go of the log, which is to be opened anew; nothing is recorded meanwhile.
+    func end() {
+        log = nil
+        recorder = nil
+        database = -1
+        selected = -1
+    }
+
     /// Records no more: what goes into the log from now on is the stream of a master, as it comes.
     ///
     /// A unit that is open and has an effect is recorded to its end.

@@ -89,14 +89,20 @@ struct HyperLogLog {
     }
 
     private mutating func raiseDense(_ index: Int, to value: UInt8) -> Outcome {
-        let (byte, shift) = HyperLogLog.place(of: index)
+        let byte = HyperLogLog.place(of: index).byte
         let high: UInt8 = byte + 1 < bytes.count ? bytes[byte + 1] : 0
         let pair = UInt16(bytes[byte]) | UInt16(high) << 8
-        guard UInt8(pair >> shift & 63) < value else { return .unchanged }
-        let changed = pair & ~(63 << shift) | UInt16(value) << shift
+        guard let changed = HyperLogLog.raised(pair, register: index, to: value) else { return .unchanged }
         bytes[byte] = UInt8(truncatingIfNeeded: changed)
         if byte + 1 < bytes.count { bytes[byte + 1] = UInt8(changed >> 8) }
         return .changed
+    }
+
+    /// What the two bytes in which a dense register begins become when it is raised to `value`; nil if it has that.
+    static func raised(_ pair: UInt16, register index: Int, to value: UInt8) -> UInt16? {
+        let shift = place(of: index).shift
+        guard UInt8(pair >> shift & 63) < value else { return nil }
+        return pair & ~(63 << shift) | UInt16(value) << shift
     }
 
     /// Where the six bits of a dense register begin: in which byte, at which bit.

@@ -42,8 +42,6 @@ struct CheckpointState {
     var reliefOfWriteFailedAt: Int64 = -1_000_000_000
     /// The same for what frees room.
     var reliefOfDeleteFailedAt: Int64 = -1_000_000_000
-    /// Whether BGREWRITEAOF waits for one.
-    var isRewriteAskedFor = false
 }
 
 /// Checkpoints: the tree is committed for a place in the log, and made durable by another thread.
@@ -238,6 +236,9 @@ extension Server {
             return false
         }
     }
+
+    /// Waits for the running checkpoint, if there is one; false if it failed.
+    func endRunningCheckpoint() -> Bool { checkpoints.running.map(finishRunning) ?? true }
 
     /// Waits for the running checkpoint, or does what is left of it on this thread; false if it failed.
     private func finishRunning(_ checkpoint: Checkpoint) -> Bool {

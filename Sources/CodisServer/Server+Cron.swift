@@ -35,6 +35,17 @@ extension Server {
         }
     }
 
+    /// The little that is to be done while data are loaded: to look at the clock and for signals.
+    func startCronWhileLoading() {
+        cron.task = loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(100)) { [unowned self] _ in
+            clock.readAll()
+            if let signal = Signals.takeShutdown() {
+                log.warning("Received \(signal) scheduling shutdown...")
+                _ = shutDown(saving: false)
+            }
+        }
+    }
+
     private func runCron() {
         clock.readAll()
         if let signal = Signals.takeShutdown() {

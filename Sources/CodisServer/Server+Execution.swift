@@ -27,6 +27,8 @@ struct AdmissionGates: OptionSet {
     /// There is a master, or a number of replicas is asked for.
     static let replication = AdmissionGates(rawValue: 1 << 6)
 
+    /// Data are loaded before anything else is done.
+    static let loading = AdmissionGates(rawValue: 1 << 9)
     /// Keys are on their way to another server or from one.
     static let fenced = AdmissionGates(rawValue: 1 << 8)
 
@@ -72,7 +74,7 @@ extension Server {
         isExecuting = true
         let replyStart = call.reply.writerIndex
         do throws(CommandError) {
-            try command.function(self, call)
+            if isLarge(call) { try callLarge(command, call) } else { try command.function(self, call) }
         } catch {
             call.reply.moveWriterIndex(to: replyStart)
             call.reply.writeReplyError(error.line)
@@ -176,6 +178,10 @@ extension Server {
         }
         if gates.contains(.replication), let refusal = refusalByReplication(command, call) {
             refuse(call, refusal, abortsTransaction: !refusal.hasPrefix("READONLY"))
+            return false
+        }
+        if gates.contains(.loading), !command.flags.contains(.loading) {
+            refuse(call, "LOADING Redis is loading the dataset in memory", abortsTransaction: false)
             return false
         }
         if gates.contains(.scriptRuns), !mayRunDuringScript(command, call) {

@@ -13,35 +13,8 @@ extension Server {
     ///
     /// Throws a `CommandLogError`, or what makes the log's contents unusable.
     func load(logDirectory directory: String) throws {
-        let start = keyspace.position
-        var options = CommandLogOptions(segmentBytes: max(1 << 20, config.logSegmentSize))
-        if start.identity.count == 40 {
-            options.expectedIdentity = LogIdentity(hexadecimal: start.identity.prefix(32))
-        }
-        checkpoints.identity = start.identity
-        let replay = LogReplay(self, from: start)
-        let commandLog = try CommandLog.open(
-            directory: directory,
-            options: options,
-            replayFrom: start.offset,
-            knownSynced: 0
-        ) { payload, offset in
-            try replay.apply(payload, at: offset)
-        }
-        try replay.finish()
-        if start.identity.isEmpty {
-            checkpoints.identity = Array((commandLog.identity.description + HexDigits.random(count: 8)).utf8)
-        }
-        if commandLog.recovery.droppedBytes > 0 {
-            log.warning(
-                "The end of the log was torn: \(commandLog.recovery.droppedBytes) bytes of an unfinished write "
-                    + "were cut off."
-            )
-        }
-        effects.begin(commandLog, database: replay.database)
-        openReplication(commandLog)
-        checkpoints.lastOffset = start.offset
-        checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
+        let isNew = keyspace.position.identity.isEmpty
+        let replay = try replayLog(directory: directory)
         isLoading = false
         statistics = ServerStatistics()
         commandStatistics.reset()
@@ -52,9 +25,8 @@ extension Server {
         }
         // A new directory gets its first checkpoint at once, so that the keyspace knows its log; and one that a long
         // replay has begun is made durable.
-        if let begun = checkpoints.running { checkpoints.lastOffset = begun.position.offset }
         advanceCheckpoint()
-        if start.identity.isEmpty { requestCheckpoint() }
+        if isNew { requestCheckpoint() }
         // A replica that got its snapshot just before the end of this server does not know what was selected.
         effects.selectAnew()
         if let master = config.master { follow(master) }

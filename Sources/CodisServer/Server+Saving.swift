@@ -7,19 +7,28 @@ internal import NIOCore
 internal import NIOPosix
 internal import Synchronization
 
-/// A dump that is being written in the background.
+/// A file of the whole keyspace that is being written in the background.
 final class BackgroundSave: Sendable {
+    /// What file: a dump, or an append-only file.
+    let kind: KnownFiles.Kind
     /// Whether it is to stop.
     let isCancelled = Atomic<Bool>(false)
     let startedNanoseconds: Int64
 
-    init(startedNanoseconds: Int64) { self.startedNanoseconds = startedNanoseconds }
+    init(_ kind: KnownFiles.Kind, startedNanoseconds: Int64) {
+        self.kind = kind
+        self.startedNanoseconds = startedNanoseconds
+    }
 }
 
 /// What is known of the dumps.
 struct SaveState {
-    /// The one that is being written.
+    /// The dump that is being written.
     var running: BackgroundSave?
+    /// The append-only file that is being written.
+    var rewriting: BackgroundSave?
+    var lastRewriteWasGood = true
+    var lastRewriteDurationSeconds: Int64 = -1
     /// The changes that the running one will have.
     var dirtyAtStart = 0
     /// The last that ended well, in seconds since 1970; of the start, if there was none.
@@ -90,7 +99,7 @@ extension Server {
     func startBackgroundSave() {
         guard saves.running == nil else { return }
         _ = clock.readMonotonic()
-        let save = BackgroundSave(startedNanoseconds: clock.monotonicNanoseconds)
+        let save = BackgroundSave(.rdb, startedNanoseconds: clock.monotonicNanoseconds)
         saves.running = save
         saves.lastTrySeconds = clock.seconds
         log.notice("Background saving started by pid \(getpid())")
@@ -98,21 +107,21 @@ extension Server {
     }
 
     private func takeSnapshot(for save: BackgroundSave) {
-        saves.dirtyAtStart = dirty
-        withSnapshot(owner: "bgsave") { [self] snapshot in
+        if save.kind == .rdb { saves.dirtyAtStart = dirty }
+        withSnapshot(owner: save.kind == .rdb ? "bgsave" : "bgrewriteaof") { [self] snapshot in
             guard let snapshot else { return saveEnded(save, .failed("no snapshot could be taken")) }
-            saves.dirtyAtStart = dirty
-            let file = RDBFile(config)
+            if save.kind == .rdb { saves.dirtyAtStart = dirty }
+            let file: any SnapshotFile = save.kind == .rdb ? RDBFile(config) : AOFFile(config)
             let now = clock.milliseconds
             saves.thread.run { [loop, self] in
                 let outcome = Result { () throws(SaveError) in try Server.write(file, snapshot, now: now, save) }
-                loop.execute { self.dumpWritten(save, file, outcome) }
+                loop.execute { self.fileWritten(save, file, outcome) }
             }
         }
     }
 
     private static func write(
-        _ file: RDBFile,
+        _ file: any SnapshotFile,
         _ snapshot: KeyspaceSnapshot,
         now: Int64,
         _ save: BackgroundSave
@@ -130,11 +139,15 @@ extension Server {
     }
 
     /// The file is there under its temporary name.
-    private func dumpWritten(_ save: BackgroundSave, _ file: RDBFile, _ outcome: Result<FileIdentity, SaveError>) {
+    private func fileWritten(
+        _ save: BackgroundSave,
+        _ file: any SnapshotFile,
+        _ outcome: Result<FileIdentity, SaveError>
+    ) {
         let identity: FileIdentity
         switch outcome {
         case .failure(.cut):
-            log.notice("The keyspace had to grow: background saving begins anew")
+            log.notice("The keyspace had to grow: \(save.kind == .rdb ? "saving" : "rewriting") begins anew")
             return takeSnapshot(for: save)
         case .failure(let error):
             file.discard()
@@ -163,10 +176,12 @@ extension Server {
     }
 
     private func saveEnded(_ save: BackgroundSave, _ failure: SaveError?) {
-        guard saves.running === save else { return }
         clock.readAll()
+        let seconds = (clock.monotonicNanoseconds - save.startedNanoseconds) / 1_000_000_000
+        if saves.rewriting === save { return rewriteEnded(seconds: seconds, failure) }
+        guard saves.running === save else { return }
         saves.running = nil
-        saves.lastDurationSeconds = (clock.monotonicNanoseconds - save.startedNanoseconds) / 1_000_000_000
+        saves.lastDurationSeconds = seconds
         switch failure {
         case nil:
             log.notice("DB saved on disk")
@@ -195,17 +210,42 @@ extension Server {
         saves.running = nil
     }
 
-    /// Begins a checkpoint for BGREWRITEAOF: the log before it is given up, as a rewrite would do.
+    // MARK: Append-only files
+
+    /// Begins to write an append-only file in the background, unless one is being written.
     func startRewrite() {
         saves.isRewriteScheduled = false
-        guard !checkpoints.isRewriteAskedFor else { return }
-        checkpoints.isRewriteAskedFor = true
-        requestCheckpoint { [unowned self] _ in checkpoints.isRewriteAskedFor = false }
+        guard saves.rewriting == nil else { return }
+        _ = clock.readMonotonic()
+        let save = BackgroundSave(.aof, startedNanoseconds: clock.monotonicNanoseconds)
+        saves.rewriting = save
+        log.notice("Background append only file rewriting started by pid \(getpid())")
+        takeSnapshot(for: save)
+    }
+
+    private func rewriteEnded(seconds: Int64, _ failure: SaveError?) {
+        saves.rewriting = nil
+        saves.lastRewriteDurationSeconds = seconds
+        saves.lastRewriteWasGood = failure == nil
+        if let failure {
+            log.warning("Background AOF rewrite terminated with error: \(failure)")
+        } else {
+            log.notice("Background AOF rewrite finished successfully")
+        }
+    }
+
+    /// Stops the append-only file that is being written, and forgets it.
+    func stopRewrite() {
+        saves.isRewriteScheduled = false
+        guard let save = saves.rewriting else { return }
+        log.notice("Killing running AOF rewrite child: \(getpid())")
+        save.isCancelled.store(true, ordering: .relaxed)
+        saves.rewriting = nil
     }
 
     /// Begins a dump if a save point says so (Redis 2.8: redis.c, serverCron).
     func saveIfDue() {
-        guard saves.running == nil, !isLoading else { return }
+        guard saves.running == nil, saves.rewriting == nil, !isLoading else { return }
         guard saves.lastWasGood || clock.seconds - saves.lastTrySeconds > 5 else { return }
         for point in config.savePoints
         where dirty >= point.changes && clock.seconds - saves.lastSeconds > Int64(point.seconds) {

@@ -69,7 +69,10 @@ extension Server {
     /// is made; the log is synced all the same, so that nothing is lost but time at the next start.
     func shutDown(saving: Bool?) -> Bool {
         log.warning("User requested shutdown...")
+        // What is loaded now is there at the next start as well.
+        if loading != nil { endProcess(status: 0) }
         stopBackgroundSave()
+        stopRewrite()
         // A script that runs for too long is in the middle of something: then there is nothing whole to save.
         if saving == false || scriptEngine?.isSuspended == true {
             // What a script that still runs, or a transaction, did so far is neither in the log nor committed.

@@ -3,6 +3,7 @@
 
 internal import Bytes
 internal import Keyspace
+internal import NIOCore
 internal import RESP
 
 /// What a client has asked for since MULTI, one request behind the other as canonical multibulk.
@@ -58,6 +59,17 @@ struct SessionTransaction {
     var watched: [WatchedKey] = []
 }
 
+/// A transaction in whose middle a script has overrun its time.
+struct SuspendedTransaction {
+    let session: Session
+    let queue: CommandQueue
+    /// The first command that was not run yet.
+    var next: Int
+    /// The row of EXEC.
+    let exec: Command
+    let startNanoseconds: Int64
+}
+
 /// Who watches which key.
 struct WatchedKeys {
     var sessions: [KeyIdentity: [Session]] = [:]
@@ -97,15 +109,67 @@ extension Server {
         return false
     }
 
-    /// Runs what was queued, as one unit of effects, and replies with an array of the replies.
+    /// EXEC: runs what was queued, as one unit of effects, and replies with an array of the replies.
     ///
-    /// `call` is used for each, and afterwards holds the last.
-    func runQueue(_ queue: CommandQueue, _ call: CommandCall) {
-        call.reply.writeReplyArrayHeader(queue.count)
+    /// `call` is used for each, and afterwards holds the last. If a script overruns its time, what comes behind it
+    /// waits until it has ended, and the client as well: see ``resumeTransaction()``.
+    ///
+    /// - Returns: whether the transaction has ended.
+    func runTransaction(_ call: CommandCall) -> Bool {
+        unwatchAll(call.session)
+        let transaction = SuspendedTransaction(
+            session: call.session,
+            queue: call.session.transaction.queue,
+            next: 0,
+            exec: call.command,
+            startNanoseconds: clock.monotonicNanoseconds
+        )
+        call.reply.writeReplyArrayHeader(transaction.queue.count)
         beginUnit()
+        return run(transaction, call)
+    }
+
+    /// Goes on with the transaction whose script has ended, if there is one.
+    func resumeTransaction() {
+        guard let transaction = suspendedTransaction else { return }
+        suspendedTransaction = nil
+        isResumingTransaction = true
+        defer { isResumingTransaction = false }
+        call.begin(transaction.session)
+        if run(transaction, call) {
+            call.arguments.take([ByteView("exec")])
+            if gates.contains(.monitored) { showToMonitors(call) }
+        }
+        isExecuting = false
+        var reply = call.reply
+        call.reply = ByteBuffer()
+        transaction.session.reply { $0.writeBuffer(&reply) }
+    }
+
+    /// Runs what is left of a transaction; false if it was suspended again.
+    private func run(_ transaction: SuspendedTransaction, _ call: CommandCall) -> Bool {
+        let next = runQueue(transaction.queue, from: transaction.next, call)
+        // Also if it was the last command: then its reply is still to come.
+        guard scriptEngine?.isSuspended != true else {
+            suspendedTransaction = transaction
+            suspendedTransaction?.next = next
+            return false
+        }
+        endUnit()
+        discardTransaction(transaction.session)
+        let nanoseconds = clock.monotonicNanoseconds - transaction.startNanoseconds
+        commandStatistics.add(row: transaction.exec.row, nanoseconds: nanoseconds)
+        return true
+    }
+
+    /// Runs the commands of a queue from `first` on; gives how many of them were run or begun, of all.
+    private func runQueue(_ queue: CommandQueue, from first: Int, _ call: CommandCall) -> Int {
+        var next = first
         ByteView.with(queue.bytes) { bytes in
             var decoder = RESPRequestDecoder()
-            for entry in queue.entries {
+            while next < queue.count, scriptEngine?.isSuspended != true {
+                let entry = queue.entries[next]
+                next += 1
                 let unread = bytes.dropFirst(entry.start)
                 guard case .request(let length)? = try? decoder.decode(unread) else {
                     preconditionFailure("what was queued is no request any more")
@@ -115,10 +179,10 @@ extension Server {
                 runQueued(entry.command, call)
             }
         }
-        endUnit()
         // What stays of the last one must not point into the queue.
         call.request = ByteView()
         isExecuting = true
+        return next
     }
 
     private func runQueued(_ command: Command, _ call: CommandCall) {

@@ -88,6 +88,13 @@ final class Server: @unchecked Sendable {
     /// Where in the log the command that runs begins, and the database that is selected there.
     var commandStart: (offset: UInt64, database: Int) = (0, -1)
 
+    /// The transaction in whose middle a script overruns its time.
+    var suspendedTransaction: SuspendedTransaction?
+    /// Whether such a transaction goes on.
+    var isResumingTransaction = false
+    /// How far the data are that are loaded before anything else is done.
+    var loading: LoadingStatus?
+
     /// The interpreter of scripts, once there was one; see `scripts`.
     var scriptEngine: ScriptEngine?
 

@@ -44,9 +44,16 @@ final class ServerStart: @unchecked Sendable {
             )
         }
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { [self] loop in
-            let server = openServer(loop)
-            if hasRenamed { server.gates.insert(.renamed) }
-            serve(server)
+            if let source = prepareData() {
+                let server = serverWhileLoading(loop)
+                if hasRenamed { server.gates.insert(.renamed) }
+                load(source, server)
+            } else {
+                let server = openServer(loop)
+                if hasRenamed { server.gates.insert(.renamed) }
+                for listener in listeners { accept(listener, server) }
+                serve(server)
+            }
         }
         exit(0)
     }
@@ -150,56 +157,133 @@ final class ServerStart: @unchecked Sendable {
 
     // MARK: Data
 
-    private func openServer(_ loop: any EventLoop) -> Server {
+    /// Brings to their ends what an earlier server was about to do with files; gives the data of Redis that are to be
+    /// loaded first, if there are any.
+    private func prepareData() -> ImportSource? {
         let directory = config.directory
-        let options = KeyspaceOptions(config)
-        let clock = Clock()
         RDBFile.removeLeftovers(in: directory)
+        removeScratchKeyspace()
         do {
             try ResyncDirectory.finish(in: directory)
             ResyncDirectory.clean(in: directory)
-            importIfWanted(loop)
-            let keyspace = try Keyspace(directory: ServerDirectory.keyspace(in: directory), options: options)
-            let server = Server(config: config, log: log, loop: loop, keyspace: keyspace, commands: commands)
-            server.saves.keyspaceDirectory = ServerDirectory.keyspace(in: directory)
-            server.shutdown.pidFile = writtenPidFile
-            server.shutdown.unixSocket = config.unixSocket.map(absolutePath)
-            try server.load(logDirectory: ServerDirectory.log(in: directory))
-            let milliseconds = Clock().milliseconds - clock.milliseconds
-            let keys = (0..<config.databases).reduce(0) { $0 + keyspace.keyCount(in: $1) }
-            log.notice("\(keys) keys are there after \(milliseconds) ms")
-            return server
+            return try wantedImport()
+        } catch let error as ImportError {
+            end(error)
         } catch {
             end("Fatal error loading the data in \(directory): \(error). Exiting.")
         }
     }
 
-    /// Loads a dump or an append-only file that the keyspace does not know, or ends the process.
-    private func importIfWanted(_ loop: any EventLoop) {
-        let directory = ServerDirectory.keyspace(in: config.directory)
+    private func openKeyspace() throws(KeyspaceError) -> Keyspace {
+        try Keyspace(directory: ServerDirectory.keyspace(in: config.directory), options: KeyspaceOptions(config))
+    }
+
+    private func openServer(_ loop: any EventLoop) -> Server {
         do {
-            if let lock = KeyspaceLock(directory) {
-                defer { withExtendedLifetime(lock) {} }
-                try ImportSwap.finish(in: config.directory)
+            let clock = Clock()
+            let keyspace = try openKeyspace()
+            let server = makeServer(loop, keyspace)
+            try complete(server, since: clock)
+            return server
+        } catch {
+            end("Fatal error loading the data in \(config.directory): \(error). Exiting.")
+        }
+    }
+
+    private func makeServer(_ loop: any EventLoop, _ keyspace: Keyspace) -> Server {
+        let server = Server(config: config, log: log, loop: loop, keyspace: keyspace, commands: commands)
+        server.saves.keyspaceDirectory = ServerDirectory.keyspace(in: config.directory)
+        server.shutdown.pidFile = writtenPidFile
+        server.shutdown.unixSocket = config.unixSocket.map(absolutePath)
+        return server
+    }
+
+    /// Brings a server that has its keyspace up to the end of the log.
+    private func complete(_ server: Server, since clock: Clock) throws {
+        try server.load(logDirectory: ServerDirectory.log(in: config.directory))
+        let milliseconds = Clock().milliseconds - clock.milliseconds
+        let keys = (0..<config.databases).reduce(0) { $0 + server.keyspace.keyCount(in: $1) }
+        log.notice("\(keys) keys are there after \(milliseconds) ms")
+    }
+
+    // MARK: Importing
+
+    /// A dump or an append-only file that the keyspace does not know.
+    private func wantedImport() throws -> ImportSource? {
+        let directory = ServerDirectory.keyspace(in: config.directory)
+        if let lock = KeyspaceLock(directory) {
+            defer { withExtendedLifetime(lock) {} }
+            try ImportSwap.finish(in: config.directory)
+        }
+        let known = SmallFile.exists(directory) ? KnownFiles(directory: directory) : nil
+        if let source = ImportSource.atStart(config, known: known) { return source }
+        if let known { try ImportSource.notePassedOver(config, known, log) }
+        return nil
+    }
+
+    /// Where the keyspace lies that stands in for the one that is being imported.
+    private var scratchKeyspace: String { ServerDirectory.scratchKeyspace(in: config.directory) }
+
+    private func removeScratchKeyspace() {
+        for path in [scratchKeyspace, scratchKeyspace + ".new"] { DirectoryListing.remove(path) }
+    }
+
+    /// A server that answers LOADING to whatever is about data.
+    private func serverWhileLoading(_ loop: any EventLoop) -> Server {
+        do throws(KeyspaceError) {
+            let server = makeServer(loop, try Keyspace(directory: scratchKeyspace))
+            server.loading = LoadingStatus()
+            server.gates.insert(.loading)
+            for listener in listeners { accept(listener, server) }
+            server.startCronWhileLoading()
+            return server
+        } catch {
+            end("Fatal error loading the data in \(config.directory): \(error). Exiting.")
+        }
+    }
+
+    /// Loads the source on a thread, while the loop answers the clients, and then serves.
+    private func load(_ source: ImportSource, _ server: Server) {
+        let thread = NIOThreadPool(numberOfThreads: 1)
+        thread.start()
+        thread.submit { [self, loop = server.loop, status = server.loading] _ in
+            let clock = Clock()
+            let outcome = Result {
+                try Importer(config: config, log: log, loop: loop, commands: commands, status: status).run(source)
             }
-            let known = SmallFile.exists(directory) ? KnownFiles(directory: directory) : nil
-            if let source = ImportSource.atStart(config, known: known) {
-                try Importer(config: config, log: log, loop: loop, commands: commands).run(source)
-            } else if let known {
-                try ImportSource.notePassedOver(config, known, log)
+            loop.execute {
+                self.loaded(outcome, server, since: clock)
+                thread.shutdownGracefully { _ in }
             }
+        }
+    }
+
+    private func loaded(_ outcome: Result<Int, any Error>, _ server: Server, since clock: Clock) {
+        do {
+            _ = try outcome.get()
+            server.keyspace.close()
+            server.keyspace = try openKeyspace()
+            removeScratchKeyspace()
+            server.prepareKeyspace()
+            server.loading = nil
+            server.gates.remove(.loading)
+            try complete(server, since: clock)
+            serve(server)
         } catch let error as ImportError {
-            for line in error.lines.dropLast() { log.warning(line) }
-            end(error.lines.last ?? "")
+            end(error)
         } catch {
             end("Fatal error importing data into \(config.directory): \(error)")
         }
     }
 
+    private func end(_ error: ImportError) -> Never {
+        for line in error.lines.dropLast() { log.warning(line) }
+        end(error.lines.last ?? "")
+    }
+
     // MARK: Serving
 
     private func serve(_ server: Server) {
-        for listener in listeners { accept(listener, server) }
         server.startCron()
         if config.port != 0 {
             log.notice("The server is now ready to accept connections on port \(config.port)")

@@ -13,7 +13,7 @@ import CodisTesting
 struct CommandGenerator {
     var random: SeededGenerator
     /// Whether MULTI was the last word on transactions.
-    private var isInTransaction = false
+    private(set) var isInTransaction = false
     private var isWatching = false
 
     init(random: SeededGenerator) { self.random = random }

@@ -32,7 +32,7 @@ struct HashAndSetConformanceTests {
 /// Left out are: HSET of several fields, which is later; results of chance, which no two servers share; intersections
 /// with a missing key and one of another type, which 7.0 refuses; infinite increments, which 7.0 refuses; counting in
 /// a field of more than 64 bytes, which makes no hash table in 2.8, and in an empty value, which is 0 there.
-private struct HashAndSetCommands {
+struct HashAndSetCommands {
     var random: SeededGenerator
 
     private func text(_ words: String...) -> [[UInt8]] { words.map { Array($0.utf8) } }

@@ -93,6 +93,12 @@ struct KnownDifference: Sendable {
         } inTwoEight: { reply, _ in
             reply == .error("ERR hash value is not a float") ? .error("ERR hash value is not a valid float") : reply
         },
+        KnownDifference(reason: "the library struct quoted with a grave accent in one error before 7.0") {
+            $0[0] == "eval"
+        } inTwoEight: { reply, _ in
+            guard let text = reply.text, text.contains("format 'c0' needs") else { return reply }
+            return .bulk(text.replacing("format 'c0' needs", with: "format `c0' needs"))
+        },
         KnownDifference(reason: "SET with both NX and XX never sets; since 3.0 it is a syntax error") { words in
             words[0] == "set" && words.dropFirst(3).contains("nx") && words.dropFirst(3).contains("xx")
         } inTwoEight: { reply, _ in

@@ -8,7 +8,7 @@ import Testing
 final class ServerPair {
     let ours: TestServer
     let oracle: TestServer
-    private let ourClient: TestClient
+    private var ourClient: TestClient
     private let oracleClient: TestClient
     /// The words of the commands that were queued since MULTI, nil outside of a transaction.
     private var queued: [[String]]?
@@ -132,8 +132,55 @@ final class ServerPair {
         return found
     }
 
-    /// Compares keys, values, expiry and encodings of whole databases.
-    func compareData(databases: Range<Int>) throws {
+    /// Has our server end, well or by `kill -9`, and come back; both clients are as they began.
+    func restartOurs(isKilled: Bool) throws {
+        for client in [ourClient, oracleClient] {
+            // Without a transaction that is an error, which is as well.
+            try client.command("DISCARD")
+            try client.command("UNWATCH")
+            try client.command("SELECT", "0")
+        }
+        queued = nil
+        if isKilled { try ours.killAndRestart() } else { try ours.restart() }
+        ourClient = try ours.connect()
+    }
+
+    /// Compares the elements of every key of a database, and lets each server restore what the other dumps.
+    func compareElements(database: Int) throws {
+        for client in [ourClient, oracleClient] { #expect(try client.command("SELECT", "\(database)") == .ok) }
+        let keys = try #require(try oracleClient.command("KEYS", "*").elements).compactMap(\.bytes)
+        #expect(try ourClient.command("DBSIZE") == .integer(Int64(keys.count)), "database \(database)")
+        for key in keys {
+            let type = try oracleClient.command([Array("TYPE".utf8), key]).text ?? ""
+            guard let read = Self.reading[type] else {
+                Issue.record("a key of type \(type)")
+                continue
+            }
+            func request(_ key: [UInt8]) -> [[UInt8]] {
+                [Array(read[0].utf8), key] + read.dropFirst().map { Array($0.utf8) }
+            }
+            for complaint in try compare([request(key)]) { Issue.record("database \(database): \(complaint.text)") }
+            let copy = Array("a copy from the other server".utf8)
+            let before = try oracleClient.command(request(key))
+            for (source, target) in [(ourClient, oracleClient), (oracleClient, ourClient)] {
+                let dump = try #require(try source.command([Array("DUMP".utf8), key]).bytes)
+                let words = [Array("RESTORE".utf8), copy, Array("0".utf8), dump]
+                #expect(try target.command(words) == .ok, "\(type) '\(printable(key))': \(printable(dump))")
+                let after = try target.command(request(copy))
+                #expect(agree(after, before, [read[0].lowercased()]), "\(type) '\(printable(key))'")
+                #expect(try target.command([Array("DEL".utf8), copy]) == .integer(1))
+            }
+        }
+    }
+
+    /// What reads all of a value, by its type; the key comes behind the first word.
+    private static let reading = [
+        "string": ["GET"], "list": ["LRANGE", "0", "-1"], "hash": ["HGETALL"], "set": ["SMEMBERS"],
+        "zset": ["ZRANGE", "0", "-1", "WITHSCORES"],
+    ]
+
+    /// Compares keys, values, expiry and encodings of whole databases; of texts the encoding only if it `isKept`.
+    func compareData(databases: Range<Int>, isKept: Bool = true) throws {
         // The commands before may have ended within a transaction; without one this is an error, which is as well.
         for client in [ourClient, oracleClient] { try client.command("DISCARD") }
         for database in databases {
@@ -142,7 +189,10 @@ final class ServerPair {
             let size = try ourClient.command("DBSIZE")
             #expect(size == .integer(Int64(keys.count)), "database \(database)")
             for key in keys {
-                let commands = [["GET"], ["PTTL"], ["OBJECT", "ENCODING"]].map { words in
+                // Lists have one encoding of another name since 3.2.
+                let type = try oracleClient.command([Array("TYPE".utf8), key]).text
+                let isCompared = type != "list" && (type != "string" || isKept)
+                let commands = [["GET"], ["PTTL"], ["OBJECT", "ENCODING"]].prefix(isCompared ? 3 : 2).map { words in
                     words.map { Array($0.utf8) } + [key]
                 }
                 for complaint in try compare(commands) { Issue.record("database \(database): \(complaint.text)") }

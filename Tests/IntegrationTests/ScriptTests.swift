@@ -168,4 +168,68 @@ struct ScriptTests {
         #expect(try other.receive().text?.hasSuffix(" [0 lua] \"get\" \"a\"") == true)
         try server.stop()
     }
+
+    @Test("within a transaction, too, others are told to wait; what comes behind the script waits for it")
+    func transaction() throws {
+        let server = try TestServer(configuration: ["lua-time-limit 20", "appendonly yes"])
+        let caller = try server.connect()
+        let other = try server.connect()
+        let slow = "local n = 0 while n < 60000000 do n = n + 1 end return redis.call('incr', 'n')"
+        let words = [
+            ["MULTI"], ["SET", "n", "10"], ["EVAL", slow, "0"], ["INCR", "n"], ["EVAL", slow, "0"],
+            ["LPUSH", "queue", "x"], ["EXEC"], ["GET", "n"],
+        ]
+        let waiting = try server.connect()
+        waiting.enqueue("BLPOP", "queue", "0")
+        try waiting.flush()
+        #expect(waitUntil { (try? server.info("blocked_clients")) == "1" })
+        for command in words { caller.enqueue(command.map { Array($0.utf8) }) }
+        try caller.flush()
+        #expect(waitUntil { (try? other.command("GET", "n")) == Self.busy }, "the server is not busy")
+        let replies = try caller.receive(words.count)
+        let results: [TestReply] = [.ok, .integer(11), .integer(12), .integer(13), .integer(1)]
+        #expect(replies[6] == .array(results))
+        #expect(replies[7] == .bulk("13"))
+        #expect(try waiting.receive() == .bulks("queue", "x"))
+        #expect(try other.command("GET", "n") == .bulk("13"))
+        try server.killAndRestart()
+        #expect(try server.command("GET", "n") == .bulk("13"))
+        try server.stop()
+    }
+
+    @Test("a script within a transaction can be killed, and the rest of it goes on")
+    func killedInTransaction() throws {
+        let server = try TestServer(configuration: ["lua-time-limit 20"])
+        let caller = try server.connect()
+        let other = try server.connect()
+        for command in [["MULTI"], ["SET", "a", "1"], ["EVAL", "while true do end", "0"], ["INCR", "a"], ["EXEC"]] {
+            caller.enqueue(command.map { Array($0.utf8) })
+        }
+        try caller.flush()
+        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        #expect(try other.command("SCRIPT", "KILL") == .ok)
+        let replies = try #require(try caller.receive(5).last?.elements)
+        #expect(replies.count == 3)
+        #expect(replies[1].text?.contains("Script killed by user with SCRIPT KILL...") == true)
+        #expect(replies[2] == .integer(2))
+        #expect(try caller.command("MULTI") == .ok)
+        #expect(try caller.command("DISCARD") == .ok)
+        try server.stop()
+    }
+
+    @Test("a client that leaves in the middle of its transaction takes nothing with it: all of it is done")
+    func leavingTransaction() throws {
+        let server = try TestServer(configuration: ["lua-time-limit 20"])
+        let caller = try server.connect()
+        let other = try server.connect()
+        let slow = "local n = 0 while n < 40000000 do n = n + 1 end return redis.call('incr', 'n')"
+        for command in [["MULTI"], ["EVAL", slow, "0"], ["EVAL", slow, "0"], ["INCR", "n"], ["EXEC"]] {
+            caller.enqueue(command.map { Array($0.utf8) })
+        }
+        try caller.flush()
+        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        caller.close()
+        #expect(waitUntil { (try? other.command("GET", "n")) == .bulk("3") })
+        try server.stop()
+    }
 }

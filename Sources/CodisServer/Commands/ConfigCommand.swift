@@ -54,6 +54,7 @@ enum ConfigCommand {
 
     private static func set(_ server: Server, _ call: CommandCall) throws(CommandError) {
         let clientsBefore = server.config.maximumClients
+        let wasAppendOnly = server.config.appendOnly
         do throws(ConfigError) {
             try server.config.set(call.arguments[2], call.arguments[3])
         } catch {
@@ -69,6 +70,7 @@ enum ConfigCommand {
                 )
             }
         }
+        if wasAppendOnly, !server.config.appendOnly { server.stopRewrite() }
         server.configurationChanged()
         call.reply.writeReplyOK()
     }

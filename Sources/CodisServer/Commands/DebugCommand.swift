@@ -39,8 +39,7 @@ enum DebugCommand {
             server.log.warning("DB reloaded by DEBUG RELOAD")
             call.reply.writeReplyOK()
         } else if subcommand.equalsIgnoringCase("loadaof"), count == 2 {
-            guard server.checkpointNow() else { throw .message("ERR Error trying to load the AOF file") }
-            server.dirty = 0
+            try server.reloadFromLog()
             server.log.warning("Append Only File loaded by DEBUG LOADAOF")
             call.reply.writeReplyOK()
         } else if subcommand.equalsIgnoringCase("sdslen"), count == 3 {

@@ -86,18 +86,18 @@ enum ServerCommands {
     /// `BGSAVE`: a dump in the background, of the state at the end of this turn of the event loop.
     static func bgsave(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard server.saves.running == nil else { throw .message("ERR Background save already in progress") }
-        guard !server.checkpoints.isRewriteAskedFor else {
+        guard server.saves.rewriting == nil else {
             throw .message("ERR Can't BGSAVE while AOF log rewriting is in progress")
         }
         server.startBackgroundSave()
         call.reply.writeReplyStatus("Background saving started")
     }
 
-    /// `BGREWRITEAOF`: what a rewrite is for, a shorter log, comes of a checkpoint in the background.
+    /// `BGREWRITEAOF`: an append-only file in the background, of the state at the end of this turn of the event loop.
     ///
-    /// No file is written: the keyspace is durable up to the checkpoint then, and the log before it is given up.
+    /// What a rewrite is for in Redis, a shorter log, comes of the checkpoint that goes with it.
     static func bgrewriteaof(_ server: Server, _ call: CommandCall) throws(CommandError) {
-        guard !server.checkpoints.isRewriteAskedFor else {
+        guard server.saves.rewriting == nil else {
             throw .message("ERR Background append only file rewriting already in progress")
         }
         if server.saves.running != nil {

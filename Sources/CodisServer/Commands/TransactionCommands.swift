@@ -45,18 +45,14 @@ enum TransactionCommands {
             if transaction.isAborted { throw .executionAborted }
             return call.reply.writeReplyNullArray()
         }
-        server.unwatchAll(session)
         let exec = call.command
-        let start = server.clock.monotonicNanoseconds
-        server.runQueue(transaction.queue, call)
-        server.discardTransaction(session)
-        server.commandStatistics.add(row: exec.row, nanoseconds: server.clock.monotonicNanoseconds - start)
+        let hasEnded = server.runTransaction(call)
         // The command that ends now is EXEC again, which itself changes nothing.
         call.arguments.take([name])
         call.command = exec
         call.dirty = 0
         session.lastCommand = exec
-        show(server, call)
+        if hasEnded { show(server, call) }
     }
 
     /// Shows EXEC to who monitors, after what it ran.

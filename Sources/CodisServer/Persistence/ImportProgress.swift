@@ -2,11 +2,29 @@
 // SPDX-License-Identifier: MIT
 
 internal import Glibc
+internal import Synchronization
+
+/// How far an import is, for INFO, while another thread does it.
+final class LoadingStatus: Sendable {
+    /// When it began, in seconds since 1970.
+    let startSeconds = Clock().seconds
+    private let total = Atomic<Int>(0)
+    private let loaded = Atomic<Int>(0)
+
+    /// The size of the files.
+    var totalBytes: Int { total.load(ordering: .relaxed) }
+    /// What was read of them.
+    var loadedBytes: Int { min(loaded.load(ordering: .relaxed), totalBytes) }
+
+    func begin(totalBytes: Int) { total.store(totalBytes, ordering: .relaxed) }
+    func note(loadedBytes: Int) { loaded.store(loadedBytes, ordering: .relaxed) }
+}
 
 /// Tells how far an import is: a line in the log every few seconds, or a bar on the terminal.
 struct ImportProgress {
     private let log: ServerLog
     private let bar: Bool
+    private let status: LoadingStatus?
     private var sizes: [Int] = []
     private var name = ""
     private var clock = Clock()
@@ -21,14 +39,16 @@ struct ImportProgress {
 
     private static let secondsBetweenLines: Int64 = 5
 
-    init(log: ServerLog, showsBar: Bool) {
+    init(log: ServerLog, showsBar: Bool, status: LoadingStatus? = nil) {
         self.log = log
+        self.status = status
         bar = showsBar && isatty(2) == 1
     }
 
     /// Begins with these files.
     mutating func begin(_ files: [ImportFile]) {
         sizes = files.map(\.size)
+        status?.begin(totalBytes: sizes.reduce(0, +))
         name = String(files.first?.path.split(separator: "/").last ?? "")
         _ = clock.readMonotonic()
         startNanoseconds = clock.monotonicNanoseconds
@@ -43,6 +63,7 @@ struct ImportProgress {
     }
 
     private mutating func look(_ position: Int) {
+        status?.note(loadedBytes: sizes[0..<fileIndex].reduce(0, +) + position)
         _ = clock.readMonotonic()
         let interval = bar ? 100_000_000 : ImportProgress.secondsBetweenLines * 1_000_000_000
         guard clock.monotonicNanoseconds - lastNanoseconds >= interval else { return }

@@ -29,13 +29,14 @@ final class Importer {
         log: ServerLog,
         loop: any EventLoop,
         commands: CommandTable,
-        showsBar: Bool = false
+        showsBar: Bool = false,
+        status: LoadingStatus? = nil
     ) {
         self.config = config
         self.log = log
         self.loop = loop
         self.commands = commands
-        progress = ImportProgress(log: log, showsBar: showsBar)
+        progress = ImportProgress(log: log, showsBar: showsBar, status: status)
     }
 
     /// Imports `source`; the old data, if there are any, are kept aside.

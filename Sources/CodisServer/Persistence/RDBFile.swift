@@ -25,12 +25,85 @@ enum SaveError: Error, CustomStringConvertible {
     }
 }
 
-/// A dump of the keyspace as an RDB file, which is written under another name and gets its own when it is whole.
-struct RDBFile: Sendable {
+/// A file of the whole keyspace, which is written under another name and gets its own when it is whole.
+protocol SnapshotFile: Sendable {
     /// Where it lies in the end.
-    let path: String
+    var path: String { get }
     /// Where it is written.
+    var temporaryPath: String { get }
+    /// What it holds.
+    var kind: KnownFiles.Kind { get }
+
+    /// Writes all keys that have not expired at `now`.
+    ///
+    /// `rest` is called between any two keys and within large values, when nothing that is stored is being looked at.
+    func dump(_ reader: KeyspaceReader, to output: FileOutput, now: Int64, rest: @escaping () throws -> Void) throws
+}
+
+extension SnapshotFile {
+    /// Writes all keys of `reader` that have not expired at `now` into the file under its temporary name, durably.
+    ///
+    /// - Returns: what tells the file from others.
+    func write(
+        _ reader: KeyspaceReader,
+        now: Int64,
+        isCancelled: @escaping () -> Bool = { false }
+    ) throws(SaveError) -> FileIdentity {
+        let descriptor = unsafe open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else {
+            throw .failed("Failed opening .\(kind.rawValue) for saving: \(unsafe String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        do {
+            let output = FileOutput(descriptor)
+            func rest() throws {
+                guard output.isFull else { return }
+                if isCancelled() { throw SaveError.cancelled }
+                try reader.pause { try output.flush() }
+            }
+            try dump(reader, to: output, now: now, rest: rest)
+            try reader.pause { try output.finish() }
+            guard var identity = FileIdentity(descriptor: descriptor) else { throw SystemError("fstat") }
+            identity.checksum = output.checksum
+            return identity
+        } catch let error as SaveError {
+            throw error
+        } catch SnapshotError.cut {
+            throw .cut
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+
+    /// Gives the file its name.
+    ///
+    /// The keyspace in `keyspaceDirectory` knows it before that as one of its own, or a crash in between would make
+    /// the next start take it for a backup that somebody wants restored.
+    func publish(_ identity: FileIdentity, keyspaceDirectory: String) throws(SaveError) {
+        do throws(SystemError) {
+            var known = KnownFiles(directory: keyspaceDirectory)
+            known.add(kind, identity)
+            try known.write(directory: keyspaceDirectory)
+            guard unsafe rename(temporaryPath, path) == 0 else {
+                throw SystemError("Error moving temp DB file on the final destination")
+            }
+            SmallFile.syncDirectory(of: path)
+            known.set(kind, identity)
+            try known.write(directory: keyspaceDirectory)
+        } catch {
+            throw .failed("\(error)")
+        }
+    }
+
+    /// Removes what was written under the temporary name.
+    func discard() { unsafe unlink(temporaryPath) }
+}
+
+/// A dump of the keyspace as an RDB file.
+struct RDBFile: SnapshotFile {
+    let path: String
     let temporaryPath: String
+    let kind = KnownFiles.Kind.rdb
     let options: RDBWriter.Options
 
     private static let counter = Atomic<Int>(0)
@@ -48,39 +121,9 @@ struct RDBFile: Sendable {
         self.options = options
     }
 
-    /// Writes all keys of `reader` that have not expired at `now` into the file under its temporary name, durably.
-    ///
-    /// - Returns: what tells the file from others.
-    func write(
-        _ reader: KeyspaceReader,
-        now: Int64,
-        isCancelled: @escaping () -> Bool = { false }
-    ) throws(SaveError) -> FileIdentity {
-        let descriptor = unsafe open(temporaryPath, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else {
-            throw .failed("Failed opening .rdb for saving: \(unsafe String(cString: strerror(errno)))")
-        }
-        defer { close(descriptor) }
-        do {
-            let output = FileOutput(descriptor)
-            let writer = RDBWriter(options: options) { chunk throws(RDBError) in output.take(chunk) }
-            func rest() throws {
-                guard output.isFull else { return }
-                if isCancelled() { throw SaveError.cancelled }
-                try reader.pause { try output.flush() }
-            }
-            try RDBFile.dump(reader, to: writer, now: now, rest: rest)
-            try reader.pause { try output.finish() }
-            guard var identity = FileIdentity(descriptor: descriptor) else { throw SystemError("fstat") }
-            identity.checksum = output.checksum
-            return identity
-        } catch let error as SaveError {
-            throw error
-        } catch SnapshotError.cut {
-            throw .cut
-        } catch {
-            throw .failed("\(error)")
-        }
+    func dump(_ reader: KeyspaceReader, to output: FileOutput, now: Int64, rest: @escaping () throws -> Void) throws {
+        let writer = RDBWriter(options: options) { chunk throws(RDBError) in output.take(chunk) }
+        try RDBFile.dump(reader, to: writer, now: now, rest: rest)
     }
 
     /// Writes all keys that have not expired at `now` to `writer`, which is finished.
@@ -111,40 +154,17 @@ struct RDBFile: Sendable {
         try writer.finish()
     }
 
-    /// Gives the file its name.
-    ///
-    /// The keyspace in `keyspaceDirectory` knows it before that as one of its own, or a crash in between would make
-    /// the next start take it for a backup that somebody wants restored.
-    func publish(_ identity: FileIdentity, keyspaceDirectory: String) throws(SaveError) {
-        do throws(SystemError) {
-            var known = KnownFiles(directory: keyspaceDirectory)
-            known.add(.rdb, identity)
-            try known.write(directory: keyspaceDirectory)
-            guard unsafe rename(temporaryPath, path) == 0 else {
-                throw SystemError("Error moving temp DB file on the final destination")
-            }
-            SmallFile.syncDirectory(of: path)
-            known.set(.rdb, identity)
-            try known.write(directory: keyspaceDirectory)
-        } catch {
-            throw .failed("\(error)")
-        }
-    }
-
-    /// Removes what was written under the temporary name.
-    func discard() { unsafe unlink(temporaryPath) }
-
     /// Removes what servers that were killed in the middle of a dump have left in `directory`.
     static func removeLeftovers(in directory: String) {
         for name in DirectoryListing.names(in: directory)
-        where name.wholeMatch(of: /temp-[0-9]+(-[0-9]+)?\.rdb/) != nil {
+        where name.wholeMatch(of: /temp-[0-9]+(-[0-9]+)?\.rdb|temp-rewriteaof-[0-9]+-[0-9]+\.aof/) != nil {
             unsafe unlink("\(directory)/\(name)")
         }
     }
 }
 
 /// The bytes of a dump on their way into its file.
-private final class FileOutput {
+final class FileOutput {
     private let descriptor: Int32
     private var pending: [UInt8] = []
     private var written = 0

@@ -265,7 +265,8 @@ enum LuaMessagePack {
             case 0xCC: lua.push(Double(try word(1)))
             case 0xCD: lua.push(Double(try word(2)))
             case 0xCE: lua.push(Double(try word(4)))
-            case 0xCF: lua.push(Double(try word(8)))
+            // With a sign, as lua_cmsgpack has it: it pushes each integer as one of Lua, which are signed.
+            case 0xCF: lua.push(Double(Int64(bitPattern: try word(8))))
             case 0xD0: lua.push(Double(Int8(truncatingIfNeeded: try word(1))))
             case 0xD1: lua.push(Double(Int16(truncatingIfNeeded: try word(2))))
             case 0xD2: lua.push(Double(Int32(truncatingIfNeeded: try word(4))))

@@ -105,6 +105,8 @@ enum LuaStruct {
     /// `struct.pack(format, value...)`.
     private static func pack(_ lua: LuaStack) throws(LuaFailure) -> Int {
         var format = try Format(lua)
+        // The library puts it there, and so it is what it finds in the place of a value that is missing.
+        lua.pushNil()
         var bytes: [UInt8] = []
         var argument = 2
         while try format.next() {
@@ -164,13 +166,14 @@ enum LuaStruct {
         var format = try Format(lua)
         let data = try lua.checkString(2)
         var position = lua.kind(at: 3).rawValue <= 0 ? 0 : try lua.checkInteger(3) - 1
-        guard position >= 0 else { throw .argument(3, "offset must be 1 or greater") }
+        // A negative place is taken for one far beyond the end.
+        guard position != -1 else { throw .argument(3, "offset must be 1 or greater") }
         lua.setCount(2)
         var count = 0
         while try format.next() {
             position += format.padding(after: position)
             var size = format.size
-            guard size <= data.count, position <= data.count - size else {
+            guard position >= 0, size <= data.count, position <= data.count - size else {
                 throw .argument(2, "data string too short")
             }
             guard lua.ensureRoom(2) else { throw .here("stack overflow (too many results)") }

@@ -248,11 +248,11 @@ final class ScriptEngine: @unchecked Sendable {
         return isTooMuch ? .max : startedAtNanoseconds.addingReportingOverflow(nanoseconds).partialValue
     }
 
-    /// Whether the caller can wait: it is a client, and no transaction goes on with the next command at once.
+    /// Whether the caller can wait: it is a client, though it may have gone in the middle of its transaction.
     ///
     /// A replica has no limit, as in 2.8.
     private func canSuspend(_ call: CommandCall) -> Bool {
-        call.session.isOpen && !call.session.modes.contains(.transaction) && !server.isLoading && !server.isReplica
+        (call.session.isOpen || server.isResumingTransaction) && !server.isLoading && !server.isReplica
     }
 
     /// Deals with what a script has left: its reply, its effects, its garbage.
@@ -331,6 +331,9 @@ final class ScriptEngine: @unchecked Sendable {
             nanoseconds: Clock().monotonicNanoseconds - startedAtNanoseconds
         )
         suspended.session.reply { $0.writeBuffer(&reply) }
+        // The commands behind it in a transaction, among which there may be another that takes long.
+        server.resumeTransaction()
+        guard !isSuspended else { return }
         suspended.session.resume(.script)
         if server.hasReadyKeys { server.serveBlocked() }
     }

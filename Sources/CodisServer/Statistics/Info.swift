@@ -121,7 +121,7 @@ extension Server {
     }
 
     private func addPersistence(to lines: inout InfoLines) {
-        let seconds = saves.running.map { max(0, clock.monotonicNanoseconds - $0.startedNanoseconds) / 1_000_000_000 }
+        let seconds = secondsSoFar(saves.running)
         lines["loading"] = isLoading ? "1" : "0"
         lines["rdb_changes_since_last_save"] = "\(dirty)"
         lines["rdb_bgsave_in_progress"] = seconds == nil ? "0" : "1"
@@ -130,12 +130,13 @@ extension Server {
         lines["rdb_last_bgsave_time_sec"] = "\(saves.lastDurationSeconds)"
         lines["rdb_current_bgsave_time_sec"] = "\(seconds ?? -1)"
         lines["aof_enabled"] = config.appendOnly ? "1" : "0"
-        lines["aof_rewrite_in_progress"] = checkpoints.isRewriteAskedFor ? "1" : "0"
+        lines["aof_rewrite_in_progress"] = saves.rewriting == nil ? "0" : "1"
         lines["aof_rewrite_scheduled"] = saves.isRewriteScheduled ? "1" : "0"
-        lines["aof_last_rewrite_time_sec"] = "-1"
-        lines["aof_current_rewrite_time_sec"] = "-1"
-        lines["aof_last_bgrewrite_status"] = "ok"
+        lines["aof_last_rewrite_time_sec"] = "\(saves.lastRewriteDurationSeconds)"
+        lines["aof_current_rewrite_time_sec"] = "\(secondsSoFar(saves.rewriting) ?? -1)"
+        lines["aof_last_bgrewrite_status"] = saves.lastRewriteWasGood ? "ok" : "err"
         lines["aof_last_write_status"] = writeRefusal == nil && effects.failure == nil ? "ok" : "err"
+        if let loading { add(loading, to: &lines) }
         guard config.appendOnly, let log = effects.log else { return }
         lines["aof_current_size"] = "\(log.endOffset - log.firstOffset)"
         lines["aof_base_size"] = "\(max(checkpoints.lastOffset, log.firstOffset) - log.firstOffset)"
@@ -144,6 +145,21 @@ extension Server {
         lines["aof_rewrite_buffer_length"] = "0"
         lines["aof_pending_bio_fsync"] = log.isSyncing ? "1" : "0"
         lines["aof_delayed_fsync"] = "\(statistics.delayedSyncs)"
+    }
+
+    private func add(_ loading: LoadingStatus, to lines: inout InfoLines) {
+        let (total, loaded) = (loading.totalBytes, loading.loadedBytes)
+        let seconds = max(0, clock.seconds - loading.startSeconds)
+        lines["loading_start_time"] = "\(loading.startSeconds)"
+        lines["loading_total_bytes"] = "\(total)"
+        lines["loading_loaded_bytes"] = "\(loaded)"
+        lines["loading_loaded_perc"] = InfoLines.fixed(total > 0 ? Double(loaded) / Double(total) * 100 : 0)
+        // Nothing is known until something is loaded.
+        lines["loading_eta_seconds"] = "\(loaded > 0 ? seconds * Int64(total - loaded) / Int64(loaded) : 1)"
+    }
+
+    private func secondsSoFar(_ save: BackgroundSave?) -> Int64? {
+        save.map { max(0, clock.monotonicNanoseconds - $0.startedNanoseconds) / 1_000_000_000 }
     }
 
     // MARK: Statistics

@@ -223,6 +223,22 @@ struct KeyspaceEventTests {
         #expect(try events(["SET a 1", "DEL a"], letters: "Eg") == ["__keyevent@0__:del a"])
     }
 
+    @Test("an evicted key has its event, of a class of its own")
+    func evicted() throws {
+        let redis = try CommandHarness()
+        let client = redis.client()
+        client.replies("PSUBSCRIBE __key*")
+        redis("SET a 1")
+        redis("CONFIG SET notify-keyspace-events KEe")
+        redis("CONFIG SET maxmemory-policy allkeys-lru")
+        redis("CONFIG SET maxmemory 1")
+        redis("PING")
+        #expect(redis("DBSIZE") == .integer(0))
+        let pushed = Set(client.pushed)
+        let ofKey = TestReply.bulks("pmessage", "__key*", "__keyspace@0__:a", "evicted")
+        #expect(pushed == [ofKey, .bulks("pmessage", "__key*", "__keyevent@0__:evicted", "a")])
+    }
+
     @Test("an expired key has its event when it is deleted")
     func expired() throws {
         let redis = try CommandHarness()

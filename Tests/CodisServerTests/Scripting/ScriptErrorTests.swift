@@ -4,6 +4,8 @@
 import CodisTesting
 import Testing
 
+@testable import CodisServer
+
 @Suite("Scripts: errors")
 struct ScriptErrorTests {
     /// What EVAL replies when `script` fails with `text`, by the name of its function.
@@ -203,5 +205,57 @@ struct ScriptErrorTests {
             #expect(server.run("EVAL", "return \(call)", "0") == .error("@user_script: 1: \(text)"))
         }
         #expect(server.run("EVAL", "return redis.log(redis.LOG_DEBUG, 'a', 1, {}, 'b')", "0") == .nullBulk)
+    }
+
+    /// What EVAL replies when a call of a script is refused with a line that clients get elsewhere.
+    private func refusal(_ script: String, _ line: String) -> TestReply {
+        failure(script, "@user_script:1: @user_script: 1: -\(line)  ")
+    }
+
+    private static let write = "return redis.call('set', 'a', 'b')"
+
+    @Test("a full memory refuses the first write of a script, and what cannot make the data grow is done")
+    func outOfMemory() throws {
+        let server = try CommandHarness()
+        server("SET a 1")
+        server("CONFIG SET maxmemory-policy noeviction")
+        server("CONFIG SET maxmemory 1")
+        let line = "OOM command not allowed when used memory > 'maxmemory'."
+        #expect(server.run("EVAL", Self.write, "0") == refusal(Self.write, line))
+        #expect(server.run("EVAL", "return redis.call('get', 'a')", "0") == .bulk("1"))
+        let second = "redis.call('del', 'x') redis.call('set', 'b', 'c') return redis.call('get', 'b')"
+        #expect(server.run("EVAL", second, "0") == .bulk("c"))
+    }
+
+    @Test("a replica refuses the writes of scripts, and runs what reads")
+    func readOnly() throws {
+        let server = try CommandHarness()
+        server.server.isReplica = true
+        server.server.configurationChanged()
+        let line = "READONLY You can't write against a read only slave."
+        #expect(server.run("EVAL", Self.write, "0") == refusal(Self.write, line))
+        let caught = server.run("EVAL", "return redis.pcall('set', 'a', 'b')['err']", "0")
+        #expect(caught == .bulk("@user_script: 1: -\(line)\r\n"))
+        #expect(server.run("EVAL", "return redis.call('get', 'a')", "0") == .nullBulk)
+        server("CONFIG SET slave-read-only no")
+        #expect(server.run("EVAL", Self.write, "0") == .status("OK"))
+        server.server.isReplica = false
+    }
+
+    @Test("a failed dump and a log that cannot be written refuse the writes of scripts")
+    func misconfigured() throws {
+        let server = try CommandHarness()
+        server("CONFIG SET save 900")
+        server.run("CONFIG", "SET", "save", "900 1")
+        server.server.saves.lastWasGood = false
+        server.server.configurationChanged()
+        #expect(server.run("EVAL", Self.write, "0").isError)
+        server.server.saves.lastWasGood = true
+        server.server.configurationChanged()
+        #expect(server.run("EVAL", Self.write, "0") == .status("OK"))
+        server.server.refuseWrites("Errors writing to the AOF file: No space left on device")
+        let line = "MISCONF Errors writing to the AOF file: No space left on device"
+        #expect(server.run("EVAL", Self.write, "0") == refusal(Self.write, line))
+        #expect(server.run("EVAL", "return redis.call('get', 'a')", "0") == .bulk("b"))
     }
 }

@@ -1,0 +1,1 @@
+../../Tests/CodisServerTests/CommandModel/CommandModel.swift

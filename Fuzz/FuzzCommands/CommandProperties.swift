@@ -1,0 +1,1 @@
+../../Tests/CodisServerTests/CommandModel/CommandProperties.swift
