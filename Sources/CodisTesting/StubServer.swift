@@ -72,7 +72,8 @@ public final class StubServer: Sendable {
         }
     }
 
-    fileprivate static func listen(port: Int, backlog: Int32) throws(TestClientError) -> Int32 {
+    /// A socket that listens on `port` of 127.0.0.1.
+    static func listen(port: Int, backlog: Int32) throws(TestClientError) -> Int32 {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var on: Int32 = 1
         unsafe setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))

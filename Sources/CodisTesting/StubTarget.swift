@@ -36,16 +36,7 @@ public final class StubTarget: Sendable {
     public init(answer: @escaping @Sendable (_ command: [String]) -> Answer) throws(TestClientError) {
         self.answer = answer
         port = freePort()
-        listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = in_port_t(port).bigEndian
-        let status = unsafe withUnsafePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                unsafe bind(listener, generic, socklen_t(MemoryLayout<sockaddr_in>.size))
-            }
-        }
-        guard status == 0, listen(listener, 8) == 0 else { throw .system(call: "listen", errorNumber: errno) }
+        listener = try StubServer.listen(port: port, backlog: 8)
         Thread { [weak self, listener] in
             while true {
                 let connection = accept(listener, nil, nil)
