@@ -46,9 +46,10 @@ let package = Package(
         .systemLibrary(name: "CLZF", providers: [.apt(["liblzf-dev"])]),
         .target(name: "RDB", dependencies: ["Bytes", "CLZF"], swiftSettings: settings),
         .target(name: "AOF", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
-        .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C"], swiftSettings: settings),
+        .target(name: "Worker", swiftSettings: settings),
+        .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C", "Worker"], swiftSettings: settings),
         .target(name: "Replication", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
-        .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash"], swiftSettings: settings),
+        .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash", "Worker"], swiftSettings: settings),
         .target(
             name: "CodisServer",
             dependencies: [
@@ -66,6 +67,7 @@ let package = Package(
         .testTarget(name: "RESPTests", dependencies: ["Bytes", "RESP", nioCore], swiftSettings: settings),
         .testTarget(name: "RDBTests", dependencies: ["Bytes", "CodisTesting", "RDB"], swiftSettings: settings),
         .testTarget(name: "AOFTests", dependencies: ["AOF", "Bytes", "CodisTesting", "RESP"], swiftSettings: settings),
+        .testTarget(name: "WorkerTests", dependencies: ["CodisTesting", "Worker"], swiftSettings: settings),
         .testTarget(name: "CommandLogTests", dependencies: ["Bytes", "CommandLog"], swiftSettings: settings),
         .testTarget(name: "ReplicationTests", dependencies: ["Bytes", "Replication"], swiftSettings: settings),
         .testTarget(

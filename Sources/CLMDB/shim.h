@@ -1,5 +1,6 @@
 #ifndef CODIS_CLMDB_SHIM_H
 #define CODIS_CLMDB_SHIM_H
+#include <fcntl.h>
 #include <lmdb.h>
 
 /*
@@ -46,4 +47,7 @@ static inline size_t codis_lmdb_freed_pages(MDB_txn *transaction) {
 static inline size_t codis_lmdb_next_page(MDB_txn *transaction) {
     return ((const struct codis_lmdb_transaction *)transaction)->next_page;
 }
+
+/* Linux's own allocation of blocks, which fcntl.h declares only with its extensions. */
+extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
 #endif

@@ -4,6 +4,7 @@
 public import Bytes
 import Glibc
 import Synchronization
+import Worker
 
 /// How a log is kept.
 public struct CommandLogOptions: Sendable {
@@ -57,7 +58,7 @@ public final class CommandLog {
 
     let options: CommandLogOptions
     let state: LogState
-    private let worker: LogWorker
+    private let worker: WorkerThread
     private var pending = PendingFrame()
     private var isClosed = false
 
@@ -159,7 +160,11 @@ public final class CommandLog {
             current: current,
             syncedOffset: recovery.endOffset
         )
-        worker = try LogWorker()
+        do throws(WorkerThread.Failure) {
+            worker = try WorkerThread()
+        } catch {
+            throw .system(operation: "pthread_create", path: "", code: error.code)
+        }
         prepareSpare()
     }
 

@@ -86,6 +86,7 @@ extension Keyspace {
             var writer = unsafe RowWriter(memory)
             state.write(to: &writer)
             closeCursor()
+            let taken = transaction.dirtyPages
             try transaction.commit()
             hasUncommittedChanges = false
             hasCommitted = true
@@ -93,7 +94,7 @@ extension Keyspace {
             try growMapIfNeeded()
             transaction = try environment.beginWriting()
             reader.transaction = transaction
-            measureRoom()
+            measureRoom(takenPages: taken)
         } catch {
             throw failed(error)
         }
@@ -153,24 +154,15 @@ extension Keyspace {
         durableCommit = last
         try environment.setMapSize(bytes: information.mapSizeBytes * 2)
         durablePin = try environment.beginReading()
-        readsAhead = true
-        room = RoomReserve(environment: environment)
-        room.leavesRoomForLog = true
     }
 
     /// Learns from the last commit how much room there is.
-    func measureRoom() {
-        room.begin(lastPage: environment.information.lastPage, freePages: countFreePages())
-        adaptReadAhead()
-    }
-
-    /// Has the kernel read ahead in the data file as long as that is no larger than half of the memory.
-    private func adaptReadAhead() {
-        let used = (environment.information.lastPage + 1) * environment.pageSize
-        let fits = used <= memoryBytes / 2
-        guard fits != readsAhead else { return }
-        readsAhead = fits
-        environment.setReadAhead(fits)
+    func measureRoom(takenPages: Int = 0) {
+        room.begin(
+            lastPage: environment.information.lastPage,
+            freePages: countFreePages(),
+            takenPages: takenPages
+        )
     }
 
     /// The pages that the last commit left free, as far as the pins let them be used.
@@ -209,6 +201,7 @@ extension Keyspace {
 
     /// Ends the use of the keyspace; what was not committed is lost, as far as this object knows of it.
     public func close() {
+        prefetcher.stop()
         closeCursor()
         cutSnapshots()
         transaction.abort()
@@ -239,8 +232,6 @@ extension Keyspace {
         public var readers: Int
         /// Whether something waits to be deleted in the background.
         public var isReclaiming: Bool
-        /// Whether the kernel reads ahead in the data file: not when that is larger than half of the memory.
-        public var readsAhead: Bool
     }
 
     /// Figures of the storage, in O(1).
@@ -255,8 +246,7 @@ extension Keyspace {
             commits: information.lastTransaction,
             commitsNotDurable: information.lastTransaction - durableCommit,
             readers: information.readers,
-            isReclaiming: hasReclaimRows,
-            readsAhead: readsAhead
+            isReclaiming: hasReclaimRows
         )
     }
 }

@@ -109,9 +109,7 @@ public final class Keyspace {
     var pendingCheckpoint: Checkpoint?
     var durableCommit: Int
     var hasUncommittedChanges = false
-    /// Whether the kernel reads ahead in the data file; see `adaptReadAhead()`.
-    var readsAhead = true
-    let memoryBytes: Int
+    let prefetcher: FilePrefetcher
     /// Whether this object has committed: the handles of its tables are good for readers from then on.
     var hasCommitted = false
 
@@ -131,7 +129,6 @@ public final class Keyspace {
     ///   version, `.failed` for what the system refuses.
     public init(directory path: String, options: KeyspaceOptions = KeyspaceOptions()) throws(KeyspaceError) {
         self.options = options
-        memoryBytes = options.memoryBytes > 0 ? options.memoryBytes : AvailableMemory.bytes
         let directory = try KeyspaceDirectory(path: path)
         self.directory = directory
         let opened = try OpenedEnvironment(directory, options)
@@ -148,7 +145,12 @@ public final class Keyspace {
         databaseOfSpace = Array(repeating: -1, count: Int(RowKeyLayout.spaceLimit))
         counts = (0..<256).map { _ in DatabaseCounts.empty }
         access = AccessClock()
-        room = RoomReserve(environment: opened.environment)
+        prefetcher = try FilePrefetcher(opened.environment)
+        room = RoomReserve(
+            environment: opened.environment,
+            prefetcher: prefetcher,
+            memoryBytes: options.memoryBytes > 0 ? options.memoryBytes : AvailableMemory.bytes
+        )
         durableCommit = opened.environment.information.lastTransaction
         for database in 0..<256 { databaseOfSpace[Int(state.spaces[database])] = Int16(database) }
         do throws(LMDBError) {
@@ -166,6 +168,7 @@ public final class Keyspace {
             throw .failed("no space left on the disk to open the keyspace")
         }
         room.leavesRoomForLog = true
+        room.fetchUsed()
     }
 
     deinit {

@@ -9,18 +9,29 @@ internal import LMDB
 /// A page of the map without a block that is written when the disk is full would end the process with SIGBUS. So the
 /// blocks behind the file's last used page are allocated before they can be needed: at any time there are at least as
 /// many pages, free ones and allocated ones, as the open transaction has taken, what the next command and the commit
-/// may take, and a reserve.
+/// may take, and a reserve. Mostly another thread has allocated them already, and brought them into memory.
 struct RoomReserve {
     private let environment: Environment
+    private let prefetcher: FilePrefetcher
     private let pageSize: Int
-    private let mapPages: Int
+    /// Pages of the map.
+    private var mapPages = 0
     /// Pages that the open transaction found free when it began, as far as no reader pins them.
     var freePages = 0
     /// The last page in use at the last commit.
     private var lastPage = 0
     /// The pages of the file that have blocks.
     private var allocatedPages = 0
+    /// The page up to which the open transaction is expected to come.
+    private var expectedEnd = 0
+    /// As long as no page behind this one is needed, nothing needs to be allocated.
+    private var comfortablePages = 0
     private var allocationFailedAt: time_t = 0
+    /// Up to which page the other thread was last asked to allocate blocks, and when it could not.
+    private var growthEnd = 0
+    private var growthFailedAt: time_t = 0
+    /// How many pages the memory has.
+    private let memoryPages: Int
     /// Whether growing leaves the last of the disk to the log; not at opening, when much of what is asked for may have
     /// its blocks already.
     var leavesRoomForLog = false
@@ -42,20 +53,37 @@ struct RoomReserve {
     private static let leastStep = 4096
     private static let largestStep = 65536
 
-    init(environment: Environment) {
+    /// - Parameter memoryBytes: the memory that there is. What is not used yet may take a sixteenth of it, and data
+    ///   that take more than half of it are not brought into it at opening.
+    init(environment: Environment, prefetcher: FilePrefetcher, memoryBytes: Int) {
         self.environment = environment
+        self.prefetcher = prefetcher
         pageSize = environment.pageSize
-        mapPages = environment.information.mapSizeBytes / environment.pageSize
+        memoryPages = memoryBytes / environment.pageSize
     }
 
-    /// Begins anew after a commit, with what it left.
-    mutating func begin(lastPage: Int, freePages: Int) {
+    /// Begins anew after a commit, with what it left; `takenPages` are those that it took.
+    ///
+    /// The next transaction is expected to take about as many. It may do so faster than the other thread can bring them
+    /// into memory, so that begins now.
+    mutating func begin(lastPage: Int, freePages: Int, takenPages: Int) {
         self.lastPage = lastPage
         self.freePages = freePages
+        expectedEnd = lastPage + 1 + max(0, takenPages + takenPages / 4 - freePages)
+        comfortablePages = 0
+        mapPages = environment.information.mapSizeBytes / pageSize
         if allocatedPages <= lastPage {
             allocatedPages = (lastPage + 1) / RoomReserve.folioPages * RoomReserve.folioPages
         }
     }
+
+    /// Has the file's used pages brought into memory, if they are to stay there.
+    func fetchUsed() {
+        if lastPage < memoryPages / 2 { prefetcher.fetch(0..<lastPage + 1) }
+    }
+
+    /// Whether pages behind the used ones are brought into memory.
+    private var fetchesAhead: Bool { step <= memoryPages / 16 }
 
     /// Whether `transaction` can take `pages` pages more for certain, after growing the file's blocks if need be.
     ///
@@ -69,21 +97,55 @@ struct RoomReserve {
         let wanted = needed - freePages + lastPage + 1
         var end = transaction.nextPage
         if freed > RoomReserve.freedPagesInOnePage { end += RoomReserve.leastRun + freed / 128 }
-        if max(wanted, end) <= allocatedPages { return true }
-        return allocate(max(wanted, end))
+        return max(wanted, end) <= comfortablePages || grow(max(wanted, end))
     }
+
+    /// Sees to it that there are blocks up to page `wanted`, and soon for a good deal more.
+    private mutating func grow(_ wanted: Int) -> Bool {
+        let growth = prefetcher.growth
+        allocatedPages = max(allocatedPages, growth.end)
+        if wanted > allocatedPages, !allocate(wanted) { return false }
+        if growth.isUnderWay {
+            comfortablePages = allocatedPages
+        } else {
+            growAhead(wanted, failed: growth.end < growthEnd)
+        }
+        return true
+    }
+
+    /// Has the file's blocks grow on the other thread when they come to an end, if the disk has room.
+    private mutating func growAhead(_ wanted: Int, failed: Bool) {
+        let now = time(nil)
+        if failed { growthFailedAt = now }
+        growthEnd = 0
+        if max(wanted + step / 2, expectedEnd) <= allocatedPages {
+            comfortablePages = allocatedPages - step / 2
+            return
+        }
+        // What there is has to do meanwhile, and if more cannot be had.
+        comfortablePages = allocatedPages
+        let end = RoomReserve.roundedUp(max(wanted + step, expectedEnd))
+        guard now != growthFailedAt, end <= mapPages else { return }
+        guard isSpared(beside: (end - allocatedPages) * pageSize) else { return }
+        growthEnd = end
+        prefetcher.grow(allocatedPages..<end, fetching: fetchesAhead)
+    }
+
+    /// How far the file's blocks grow at once.
+    private var step: Int { min(RoomReserve.largestStep, max(RoomReserve.leastStep, lastPage / 8)) }
 
     /// Allocates blocks up to page `wanted`, generously if the disk has room.
     private mutating func allocate(_ wanted: Int) -> Bool {
         guard RoomReserve.roundedUp(wanted) <= mapPages else { return false }
         let now = time(nil)
         if now == allocationFailedAt { return false }
-        let step = min(RoomReserve.largestStep, max(RoomReserve.leastStep, lastPage / 8))
         for end in [wanted + step, wanted].map(RoomReserve.roundedUp) where end <= mapPages {
             let start = off_t(allocatedPages) * off_t(pageSize)
             let length = off_t(end - allocatedPages) * off_t(pageSize)
             guard !leavesRoomForLog || isSpared(beside: Int(length)) else { continue }
+            // Where the file system cannot allocate, the C library writes to each block instead.
             if posix_fallocate(environment.fileDescriptor, start, length) == 0 {
+                if fetchesAhead { prefetcher.fetch(allocatedPages..<end) }
                 allocatedPages = end
                 return true
             }

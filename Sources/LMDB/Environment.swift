@@ -4,10 +4,14 @@
 internal import CLMDB
 internal import Glibc
 
+/// The size of a huge page of the processors that we know, in bytes.
+private let hugePageBytes = 2 << 20
+
 /// An LMDB environment: one data file, mapped writable, whose commits are not synced by LMDB.
 ///
-/// The environment is opened with `MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC`. Its owner makes a commit
-/// durable by syncing `fileDescriptor` and saving `metaPage(ofTransaction:)` elsewhere; see `Keyspace`.
+/// The environment is opened with `MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD`. Its owner
+/// makes a commit durable by syncing `fileDescriptor` and saving `metaPage(ofTransaction:)` elsewhere; see `Keyspace`.
+/// A page that is not in memory is read alone; whoever wants more of them calls `fetch(_:)` first.
 ///
 /// `@unchecked Sendable`: LMDB's environment handle may be shared between threads (lmdb.h, `mdb_env_open`). The write
 /// transaction stays with the thread that began it; that is for the caller to keep.
@@ -32,7 +36,7 @@ public final class Environment: @unchecked Sendable {
         var created: OpaquePointer?
         try unsafe LMDBError.check(mdb_env_create(&created))
         guard let environment = unsafe created else { throw .system(ENOMEM) }
-        let flags = UInt32(MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC)
+        let flags = UInt32(MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD)
         do throws(LMDBError) {
             try unsafe LMDBError.check(mdb_env_set_mapsize(environment, mapSizeBytes))
             try unsafe LMDBError.check(mdb_env_set_maxdbs(environment, UInt32(maximumTables)))
@@ -51,11 +55,50 @@ public final class Environment: @unchecked Sendable {
         unsafe mdb_env_close(handle)
     }
 
-    /// The descriptor of the data file, for `fdatasync` and `fallocate`; it closes with the environment.
+    /// The descriptor of the data file, for `fdatasync`; it closes with the environment.
     public var fileDescriptor: Int32 {
         var descriptor: Int32 = -1
         unsafe mdb_env_get_fd(handle, &descriptor)
         return descriptor
+    }
+
+    /// Gives `pages` of the data file blocks on the disk, those that have none, at the cost of the file system's work.
+    ///
+    /// Never by writing to them, so another thread may write to the map meanwhile.
+    ///
+    /// - Returns: 0, or the number of the system's error: `EOPNOTSUPP` where the file system cannot do it.
+    public func allocate(_ pages: Range<Int>) -> Int32 {
+        guard !pages.isEmpty else { return 0 }
+        repeat {
+            let start = off_t(pages.lowerBound * pageSize)
+            if fallocate(fileDescriptor, 0, start, off_t(pages.count * pageSize)) == 0 { return 0 }
+        } while errno == EINTR
+        return errno
+    }
+
+    /// Has the kernel bring `pages` of the data file into memory, those that are not there; for any thread.
+    ///
+    /// They come as huge pages where the file system knows these: then one fault of the thread that writes the map
+    /// opens 2 MiB of it, and the write-back of a checkpoint does not interrupt that thread for each 4 KiB. Pages
+    /// behind the end of the data are filled with zeros.
+    public func fetch(_ pages: Range<Int>) {
+        let start = pages.lowerBound * pageSize / hugePageBytes * hugePageBytes
+        let end = min(pages.upperBound * pageSize, information.mapSizeBytes)
+        guard start < end else { return }
+        // By way of a second map, because in the first the kernel is to bring in nothing that nobody asked for.
+        let found = unsafe mmap(nil, end - start, PROT_READ, MAP_SHARED, fileDescriptor, off_t(start))
+        guard let map = unsafe found, unsafe map != MAP_FAILED else { return }
+        defer { unsafe munmap(map, end - start) }
+        unsafe madvise(map, end - start, MADV_HUGEPAGE)
+        // One huge page at a time, since the kernel does not let go of a core while it fills one.
+        unsafe madvise(map, end - start, MADV_RANDOM)
+        for offset in stride(from: 0, to: end - start, by: hugePageBytes) {
+            let length = min(hugePageBytes, end - start - offset)
+            if unsafe madvise(map + offset, length, MADV_POPULATE_READ) != 0 {
+                // Linux before 5.14 cannot do it.
+                posix_fadvise(fileDescriptor, off_t(start + offset), off_t(length), POSIX_FADV_WILLNEED)
+            }
+        }
     }
 
     /// What LMDB says of its map and its last commit (`mdb_env_info`).

@@ -9,6 +9,7 @@ struct TidyTests {
     /// Modules which may use what the compiler cannot check: those that touch memory, C and system calls.
     static let modulesWithUnsafeCode: Set<String> = [
         "Bytes", "CodisServer", "CodisTesting", "CommandLog", "Keyspace", "LMDB", "RDB", "RESP", "SlotHash",
+        "Worker",
     ]
 
     static let header = [

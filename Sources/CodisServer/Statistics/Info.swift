@@ -270,7 +270,6 @@ extension Server {
         lines["file_used_bytes"] = "\(storage.usedBytes)"
         lines["file_free_bytes"] = "\(storage.freeBytes)"
         lines["file_allocated_bytes"] = "\(storage.allocatedBytes)"
-        lines["file_read_ahead"] = storage.readsAhead ? "1" : "0"
         lines["changed_pages"] = "\(storage.dirtyPages)"
         lines["commits"] = "\(storage.commits)"
         lines["commits_not_durable"] = "\(storage.commitsNotDurable)"

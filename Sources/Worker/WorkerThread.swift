@@ -1,14 +1,14 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
-import Glibc
+internal import Glibc
 
-/// The log's private thread: does one job after the other, in the order in which they came.
+/// A thread that does one job after the other, in the order in which they came.
 ///
 /// Jobs are what may take long: syncing, preallocating, unlinking. The thread blocks all signals, so that they reach
 /// the threads which expect them.
 @safe
-final class LogWorker: @unchecked Sendable {
+public final class WorkerThread: @unchecked Sendable {
     // Every use of `jobs` and `isStopping` is under `mutex`.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -16,8 +16,16 @@ final class LogWorker: @unchecked Sendable {
     private var isStopping = false
     private var thread = pthread_t()
 
+    /// The system gave no thread.
+    public struct Failure: Error {
+        /// The number of the system's error.
+        public var code: Int32
+    }
+
     /// Starts the thread.
-    init() throws(CommandLogError) {
+    ///
+    /// - Throws: `Failure` if the system refuses another one.
+    public init() throws(Failure) {
         unsafe pthread_mutex_init(mutex, nil)
         unsafe pthread_cond_init(condition, nil)
         var all = sigset_t()
@@ -29,7 +37,7 @@ final class LogWorker: @unchecked Sendable {
             &thread,
             nil,
             { context in
-                let worker = unsafe Unmanaged<LogWorker>.fromOpaque(context!).takeRetainedValue()
+                let worker = unsafe Unmanaged<WorkerThread>.fromOpaque(context!).takeRetainedValue()
                 worker.run()
                 return nil
             },
@@ -37,8 +45,8 @@ final class LogWorker: @unchecked Sendable {
         )
         unsafe pthread_sigmask(SIG_SETMASK, &before, nil)
         guard code == 0 else {
-            unsafe Unmanaged<LogWorker>.fromOpaque(context).release()
-            throw .system(operation: "pthread_create", path: "", code: code)
+            unsafe Unmanaged<WorkerThread>.fromOpaque(context).release()
+            throw Failure(code: code)
         }
     }
 
@@ -49,8 +57,8 @@ final class LogWorker: @unchecked Sendable {
         unsafe condition.deallocate()
     }
 
-    /// Has `job` done on the thread, after those before it.
-    func perform(_ job: @escaping @Sendable () -> Void) {
+    /// Has `job` done on the thread, after those before it; O(1), for any thread, this one too.
+    public func perform(_ job: @escaping @Sendable () -> Void) {
         unsafe pthread_mutex_lock(mutex)
         precondition(!isStopping, "a job for a thread that was stopped")
         jobs.append(job)
@@ -59,7 +67,7 @@ final class LogWorker: @unchecked Sendable {
     }
 
     /// Ends the thread after the jobs it has, and waits for that; must be called once.
-    func stop() {
+    public func stop() {
         unsafe pthread_mutex_lock(mutex)
         isStopping = true
         unsafe pthread_cond_signal(condition)
