@@ -182,8 +182,8 @@ extension Keyspace {
 
     /// Keys of a slot that lie together, `count` in all, from a random place on.
     ///
-    /// The first is chosen as by `randomKey(in:slot:)`; after the last of the slot comes its first. If the slot has fewer
-    /// keys, all of them. `count` is 64 at most.
+    /// The first is chosen as by `randomKey(in:slot:)`; after the last of the slot comes its first. If the slot has
+    /// fewer keys, all of them. `count` is 64 at most.
     public func randomKeys(in database: Int, slot: Slot, count: Int) -> [[UInt8]] {
         randomKeys(in: database, slot: Int(slot.number), count: count)
     }
