@@ -185,10 +185,10 @@ final class Server: @unchecked Sendable {
         if needsReplicasToWrite { countGoodReplicas() }
         var slow = Int64.max
         if config.slowLogSlowerThanMicroseconds >= 0 {
-            slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedReportingOverflow(by: 1000).partialValue
+            slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedClamped(by: 1000)
         }
         if config.latencyMonitorThresholdMilliseconds > 0 {
-            slow = min(slow, Int64(config.latencyMonitorThresholdMilliseconds) * 1_000_000)
+            slow = min(slow, Int64(config.latencyMonitorThresholdMilliseconds).multipliedClamped(by: 1_000_000))
         }
         slowNanoseconds = max(0, slow)
         slowLog.trim(to: max(0, config.slowLogMaximumLength))
