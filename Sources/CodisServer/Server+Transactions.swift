@@ -22,9 +22,6 @@ struct CommandQueue {
     private(set) var bytes: [UInt8] = []
     private(set) var entries: [Entry] = []
 
-    /// What a client may queue at most, as much as may wait unread.
-    static let longest = 1 << 30
-
     var count: Int { entries.count }
 
     mutating func append(_ command: Command, _ call: CommandCall) {
@@ -99,7 +96,7 @@ extension Server {
         guard call.session.modes.contains(.transaction), !TransactionCommands.runsInTransaction(command) else {
             return true
         }
-        guard call.session.transaction.queue.bytes.count + call.arguments.byteCount <= CommandQueue.longest else {
+        guard call.session.transaction.queue.bytes.count + call.arguments.byteCount <= longestTransaction else {
             call.reply.writeReplyError("ERR The transaction is too long")
             call.session.abortTransaction()
             return false

@@ -88,6 +88,8 @@ final class Server: @unchecked Sendable {
     /// Where in the log the command that runs begins, and the database that is selected there.
     var commandStart: (offset: UInt64, database: Int) = (0, -1)
 
+    /// How many bytes a client may queue in a transaction, as much as may wait unread.
+    var longestTransaction = 1 << 30
     /// The transaction in whose middle a script overruns its time.
     var suspendedTransaction: SuspendedTransaction?
     /// Whether such a transaction goes on.
