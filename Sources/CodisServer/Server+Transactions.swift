@@ -88,6 +88,7 @@ extension Server {
     /// Whether the command runs at once, though the client is in a transaction or has subscriptions; if not, it is
     /// queued or refused.
     func passModes(_ command: Command, _ call: CommandCall) -> Bool {
+        if call.session.modes.contains(.movesSlot) { noteBetweenMoves(command, call.session) }
         if call.session.modes.contains(.subscribed), !PubSubCommands.runsWhileSubscribed(command) {
             call.reply.writeReplyError("ERR only (P)SUBSCRIBE / (P)UNSUBSCRIBE / QUIT allowed in this context")
             return false
