@@ -25,8 +25,12 @@ extension Keyspace {
     /// The place in the log from which everything must be replayed after opening.
     public var position: LogPosition { state.position }
 
-    /// Whether so many pages were changed since the last commit that the next one is due.
-    public var commitIsDue: Bool { transaction.dirtyPages >= options.dirtyPages }
+    /// Whether so many pages were changed since the last commit, or freed, that the next one is due.
+    ///
+    /// The list of those that were freed is sorted and written by the commit.
+    public var commitIsDue: Bool {
+        transaction.dirtyPages >= options.dirtyPages || transaction.freedPages >= options.dirtyPages
+    }
 
     /// Whether the open transaction has used up half of what it may change before a commit is due.
     public var isCommitAdvisable: Bool { transaction.dirtyPages >= options.dirtyPages / 2 }
@@ -132,28 +136,38 @@ extension Keyspace {
 
     /// Doubles the map when half of it is used.
     ///
-    /// No transaction may be open for that, so the last commit is first made durable here and now: the one pause of
-    /// this kind, as often as the data double. Snapshots are cut.
+    /// No transaction may be open for that, so snapshots are cut and the pin on the durable commit is taken anew, on
+    /// the last commit. That protects the commit before as well: what the last one has freed can be used only when
+    /// nobody reads it any more. So it waits for a commit right behind the durable one; mostly the next is. Should it
+    /// still not have come when three quarters are used, the last commit is made durable here and now.
     private func growMapIfNeeded() throws(LMDBError) {
         let information = environment.information
         let used = (information.lastPage + 1) * environment.pageSize
         guard used > information.mapSizeBytes / 2 else { return }
-        // A tree that is ahead of the log could not be opened. Half of the map is left, so there is time.
-        guard onMakingDurable?(state.position) ?? true else { return }
         let last = information.lastTransaction
-        let page = try environment.metaPage(ofTransaction: last)
-        do throws(KeyspaceError) { try durable.save(commit: last, page: page) } catch {
-            fail(error)
-            throw .system(EIO)
+        if durableCommit < last - 1 {
+            guard used > information.mapSizeBytes / 4 * 3, try makeDurableNow(last) else { return }
         }
         cutSnapshots()
         durablePin?.abort()
         pendingPin?.abort()
         pendingPin = nil
         pendingCheckpoint = nil
-        durableCommit = last
         try environment.setMapSize(bytes: information.mapSizeBytes * 2)
         durablePin = try environment.beginReading()
+    }
+
+    /// Makes the last commit durable on this thread; false if that has to wait for the log.
+    private func makeDurableNow(_ last: Int) throws(LMDBError) -> Bool {
+        // A tree that is ahead of the log could not be opened.
+        guard onMakingDurable?(state.position) ?? true else { return false }
+        let page = try environment.metaPage(ofTransaction: last)
+        do throws(KeyspaceError) { try durable.save(commit: last, page: page) } catch {
+            fail(error)
+            throw .system(EIO)
+        }
+        durableCommit = last
+        return true
     }
 
     /// Learns from the last commit how much room there is.

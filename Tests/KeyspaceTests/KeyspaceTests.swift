@@ -57,9 +57,7 @@ struct KeyspaceTests {
         #expect(keyspace.check() == [])
     }
 
-    @Test(
-        "The map grows, which makes a commit durable, only when the log is on the disk up to there"
-    )
+    @Test("A map that must grow now makes a commit durable for it, but only when the log is on the disk up to there")
     func growthAndLog() throws {
         var options = KeyspaceOptions()
         options.mapSizeBytes = 64 << 20
@@ -71,18 +69,64 @@ struct KeyspaceTests {
             asked.append(position.offset)
             return answer
         }
-        for number in 0..<10 {
+        for number in 0..<13 {
             try ByteView.with(value) { try keyspace.setString(ByteView("key"), in: number, to: $0) }
             _ = try keyspace.commit(at: LogPosition(offset: UInt64(number)))
         }
         #expect(!asked.isEmpty)
         #expect(keyspace.storageStatistics.mapBytes == 64 << 20)
         answer = true
-        try keyspace.setString(ByteView("key"), in: 12, to: ByteView("1"))
+        try keyspace.setString(ByteView("key"), in: 13, to: ByteView("1"))
         _ = try keyspace.commit(at: LogPosition(offset: 99))
         #expect(asked.last == 99)
         #expect(keyspace.storageStatistics.mapBytes == 128 << 20)
         #expect(keyspace.check() == [])
+    }
+
+    @Test("The map grows behind a durable commit without a sync, and what was durable stays whole")
+    func growthBehindDurable() throws {
+        var options = KeyspaceOptions()
+        options.mapSizeBytes = 64 << 20
+        let keyspace = try open(options)
+        keyspace.onMakingDurable = { _ in
+            Issue.record("nothing has to be made durable")
+            return false
+        }
+        func fill(_ keys: Range<Int>, _ byte: UInt8) throws {
+            let value = [UInt8](repeating: byte, count: 700)
+            for number in keys {
+                try ByteView.with("key:\(number)") { key in
+                    try ByteView.with(value) { try keyspace.setString(key, in: 0, to: $0) }
+                }
+            }
+        }
+        try fill(0..<10_000, 1)
+        try checkpoint(keyspace, offset: 1)
+        #expect(keyspace.storageStatistics.mapBytes == 64 << 20)
+        // This commit grows the map, and is never made durable; neither are those after it, which free many of its pages.
+        try fill(10_000..<25_000, 2)
+        #expect(try keyspace.commit(at: LogPosition(offset: 2)) != nil)
+        #expect(keyspace.storageStatistics.mapBytes == 128 << 20)
+        for round in 0..<2 {
+            try fill(0..<2000, UInt8(3 + round))
+            for number in 2000..<4000 { _ = try ByteView.with("key:\(number)") { try keyspace.remove($0, in: 0) } }
+            _ = try keyspace.commit(at: LogPosition(offset: UInt64(3 + round)))
+        }
+
+        // As it would be after a power loss.
+        let copy = path + "-copy"
+        try FileManager.default.createDirectory(atPath: copy, withIntermediateDirectories: true)
+        for name in ["data.mdb", "durable"] {
+            try FileManager.default.copyItem(atPath: "\(path)/\(name)", toPath: "\(copy)/\(name)")
+        }
+        let found = try Keyspace(directory: copy)
+        #expect(found.position.offset == 1)
+        #expect(found.keyCount(in: 0) == 10_000)
+        #expect(found.check() == [])
+        for number in 0..<10_000 {
+            let value = ByteView.with("key:\(number)") { found.find($0, in: 0)?.inlineValue.map { Array($0) } }
+            #expect(value == [UInt8](repeating: 1, count: 700))
+        }
     }
 
     @Test("A directory without its durable state, or with a damaged one, is refused")
