@@ -81,6 +81,16 @@ public struct ByteView {
     @inlinable
     public func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
         var index = start
+        // Eight at a time as long as none of them is it: a byte of `differences` is then 0, and only then does taking 1
+        // off each byte carry into the highest bit of one that had it clear.
+        let pattern = 0x0101_0101_0101_0101 &* UInt64(byte)
+        while count - index >= 8 {
+            let start = unsafe UnsafeRawPointer(base.unsafelyUnwrapped) + index
+            let bytes = unsafe start.loadUnaligned(as: UInt64.self)
+            let differences = bytes ^ pattern
+            if (differences &- 0x0101_0101_0101_0101) & ~differences & 0x8080_8080_8080_8080 != 0 { break }
+            index += 8
+        }
         while index < count {
             if unsafe base.unsafelyUnwrapped[index] == byte { return index }
             index += 1

@@ -38,6 +38,21 @@ struct ByteViewTests {
         #expect(view.firstIndex(of: UInt8(ascii: "x")) == nil)
     }
 
+    @Test("finds the first of a byte in any bytes, wherever it stands")
+    func searchAnywhere() {
+        // Bytes next to the one that is looked for, and with the highest bit, are what a search by words could take
+        // for it.
+        let choices: [UInt8] = [0x00, 0x01, 0x7A, 0x7B, 0x7C, 0x80, 0xFA, 0xFB, 0xFF]
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<20_000 {
+            let bytes = (0..<Int.random(in: 0...40)).map { _ in choices.randomElement(using: &generator)! }
+            let byte = choices.randomElement(using: &generator)!
+            let start = Int.random(in: 0...bytes.count)
+            let found = ByteView.with(bytes) { $0.firstIndex(of: byte, from: start) }
+            #expect(found == bytes[start...].firstIndex(of: byte), "\(byte) in \(bytes) from \(start)")
+        }
+    }
+
     @Test("compares with a word of the program without regard to case")
     func ignoringCase() {
         #expect(ByteView("PexPireAt").equalsIgnoringCase("pexpireat"))
