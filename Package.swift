@@ -62,7 +62,11 @@ let package = Package(
         .target(name: "CodisTesting", dependencies: ["Bytes", "Keyspace"], swiftSettings: settings),
 
         .testTarget(name: "BytesTests", dependencies: ["Bytes"], swiftSettings: settings),
-        .testTarget(name: "LMDBTests", dependencies: ["Bytes", "CodisTesting", "LMDB"], swiftSettings: settings),
+        .testTarget(
+            name: "LMDBTests",
+            dependencies: ["Bytes", "CodisTesting", "LMDB", "Worker"],
+            swiftSettings: settings
+        ),
         .testTarget(name: "SlotHashTests", dependencies: ["Bytes", "SlotHash"], swiftSettings: settings),
         .testTarget(name: "RESPTests", dependencies: ["Bytes", "RESP", nioCore], swiftSettings: settings),
         .testTarget(name: "RDBTests", dependencies: ["Bytes", "CodisTesting", "RDB"], swiftSettings: settings),

@@ -26,7 +26,9 @@ struct RoomReserve {
     private var expectedEnd = 0
     /// As long as no page behind this one is needed, nothing needs to be allocated.
     private var comfortablePages = 0
+    /// When blocks could last not be had, and up to which page they were wanted.
     private var allocationFailedAt: time_t = 0
+    private var failedEnd = 0
     /// Up to which page the other thread was last asked to allocate blocks, and when it could not.
     private var growthEnd = 0
     private var growthFailedAt: time_t = 0
@@ -138,11 +140,16 @@ struct RoomReserve {
     private mutating func allocate(_ wanted: Int) -> Bool {
         guard RoomReserve.roundedUp(wanted) <= mapPages else { return false }
         let now = time(nil)
-        if now == allocationFailedAt { return false }
-        for end in [wanted + step, wanted].map(RoomReserve.roundedUp) where end <= mapPages {
+        // What there is no room for is not tried again in the same second; less may be had all the same.
+        if now == allocationFailedAt, RoomReserve.roundedUp(wanted) >= failedEnd { return false }
+        for pages in [wanted + step, wanted] {
+            let end = RoomReserve.roundedUp(pages)
+            guard end <= mapPages else { continue }
             let start = off_t(allocatedPages) * off_t(pageSize)
             let length = off_t(end - allocatedPages) * off_t(pageSize)
-            guard !leavesRoomForLog || isSpared(beside: Int(length)) else { continue }
+            // What is had before the disk is found to be full stays with the file, so more than is needed is not asked
+            // for in vain.
+            guard pages == wanted && !leavesRoomForLog || isSpared(beside: Int(length)) else { continue }
             // Where the file system cannot allocate, the C library writes to each block instead.
             if posix_fallocate(environment.fileDescriptor, start, length) == 0 {
                 if fetchesAhead { prefetcher.fetch(allocatedPages..<end) }
@@ -151,6 +158,7 @@ struct RoomReserve {
             }
         }
         allocationFailedAt = now
+        failedEnd = RoomReserve.roundedUp(wanted)
         return false
     }
 

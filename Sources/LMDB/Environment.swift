@@ -83,7 +83,10 @@ public final class Environment: @unchecked Sendable {
     /// behind the end of the data are filled with zeros.
     public func fetch(_ pages: Range<Int>) {
         let start = pages.lowerBound * pageSize / hugePageBytes * hugePageBytes
-        let end = min(pages.upperBound * pageSize, information.mapSizeBytes)
+        // How long the file is the system says: what LMDB knows lies in the map, which its thread may be replacing.
+        var status = stat()
+        guard unsafe fstat(fileDescriptor, &status) == 0 else { return }
+        let end = min(pages.upperBound * pageSize, Int(status.st_size))
         guard start < end else { return }
         // By way of a second map, because in the first the kernel is to bring in nothing that nobody asked for.
         let found = unsafe mmap(nil, end - start, PROT_READ, MAP_SHARED, fileDescriptor, off_t(start))
@@ -113,7 +116,7 @@ public final class Environment: @unchecked Sendable {
         public var readers: Int
     }
 
-    /// What LMDB says of its map and its last commit, in O(1).
+    /// What LMDB says of its map and its last commit, in O(1); only for the thread that may change the map's size.
     public var information: Information {
         var information = unsafe MDB_envinfo()
         unsafe mdb_env_info(handle, &information)

@@ -5,7 +5,9 @@ import Bytes
 import CodisTesting
 import Foundation
 import LMDB
+import Synchronization
 import Testing
+import Worker
 
 @Suite("LMDB")
 struct LMDBTests {
@@ -94,6 +96,18 @@ struct LMDBTests {
                 }
             }
         }
+    }
+
+    @Test("Another thread brings pages into memory while the map is made larger")
+    func fetchingWhileGrowing() throws {
+        let isOver = Atomic<Bool>(false)
+        let worker = try WorkerThread()
+        worker.perform { [environment] in
+            while !isOver.load(ordering: .relaxed) { environment.fetch(0..<8) }
+        }
+        for round in 0..<20_000 { try environment.setMapSize(bytes: (65 + round % 2) << 20) }
+        isOver.store(true, ordering: .relaxed)
+        worker.stop()
     }
 
     @Test("A file that is not LMDB's is refused")
