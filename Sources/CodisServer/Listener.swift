@@ -90,18 +90,20 @@ enum OpenFileLimit {
         var limit = rlimit()
         guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return clients }
         if limit.rlim_cur >= wanted { return clients }
-        var tried = wanted
-        while tried > limit.rlim_cur {
-            var raised = rlimit(rlim_cur: tried, rlim_max: max(limit.rlim_max, tried))
-            if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 {
-                return tried == wanted ? clients : Int(tried) - reserved
-            }
-            raised = rlimit(rlim_cur: min(tried, limit.rlim_max), rlim_max: limit.rlim_max)
-            if unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0, raised.rlim_cur >= tried {
-                return tried == wanted ? clients : Int(tried) - reserved
-            }
-            tried -= min(tried, 16)
+        if set(wanted, limit) { return clients }
+        // What the system lets us have is looked for by halves: the step of 16 that Redis takes would be hours from
+        // some numbers that a client can ask for.
+        var (possible, refused) = (limit.rlim_cur, wanted)
+        while refused - possible > 1 {
+            let tried = possible + (refused - possible) / 2
+            if set(tried, limit) { possible = tried } else { refused = tried }
         }
-        return max(1, Int(limit.rlim_cur) - reserved)
+        return max(1, Int(possible) - reserved)
+    }
+
+    /// Sets the limit, and the one that it may be raised to as well where that is lower.
+    private static func set(_ count: rlim_t, _ old: rlimit) -> Bool {
+        var raised = rlimit(rlim_cur: count, rlim_max: max(old.rlim_max, count))
+        return unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0
     }
 }

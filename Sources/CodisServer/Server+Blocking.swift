@@ -238,12 +238,14 @@ extension CommandCall {
 }
 
 extension Int64 {
-    fileprivate func addingClamped(_ other: Int64) -> Int64 {
+    /// The sum, or the greatest number where that would be greater.
+    func addingClamped(_ other: Int64) -> Int64 {
         let (sum, overflow) = addingReportingOverflow(other)
         return overflow ? .max : sum
     }
 
-    fileprivate func multipliedClamped(by other: Int64) -> Int64 {
+    /// The product of two numbers that are not negative, or the greatest number where that would be greater.
+    func multipliedClamped(by other: Int64) -> Int64 {
         let (product, overflow) = multipliedReportingOverflow(by: other)
         return overflow ? .max : product
     }

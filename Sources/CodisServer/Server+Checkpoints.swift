@@ -211,7 +211,7 @@ extension Server {
 
     /// Gives up the log before `offset`, but for the backlog and what is to be kept.
     private func trimLog(before offset: UInt64) {
-        let kept = UInt64((keepsBacklog ? max(0, config.backlogSize) : 0) + max(0, config.logRetentionSize))
+        let kept = UInt64(keepsBacklog ? max(0, config.backlogSize) : 0) + UInt64(max(0, config.logRetentionSize))
         if offset > kept { effects.log?.trim(before: min(offset - kept, offsetNeededByReplicas)) }
     }
 

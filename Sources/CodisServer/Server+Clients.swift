@@ -140,7 +140,7 @@ extension Server {
 
     /// Holds the commands of all clients, for CLIENT PAUSE.
     func pauseClients(milliseconds: Int64) {
-        pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds + milliseconds)
+        pausedUntilMilliseconds = max(pausedUntilMilliseconds, clock.milliseconds.addingClamped(milliseconds))
         for session in sessions.values where session.replica == nil && !session.isMaster {
             session.holds.insert(.paused)
         }

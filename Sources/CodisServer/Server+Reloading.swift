@@ -12,6 +12,10 @@ extension Server {
     /// begins anew. A failure ends the process: what the clients were told is found again at the next start.
     func reloadFromLog() throws(CommandError) {
         guard !effects.isInUnit else { throw .message("ERR DEBUG LOADAOF is not possible within a transaction") }
+        // They hold on to the keyspace that is to be closed.
+        guard migrations.isEmpty, fence.isEmpty else {
+            throw .message("ERR DEBUG LOADAOF is not possible while keys are on their way")
+        }
         guard let old = effects.log, endRunningCheckpoint() else {
             throw .message("ERR Error trying to load the AOF file")
         }

@@ -22,9 +22,6 @@ struct CommandQueue {
     private(set) var bytes: [UInt8] = []
     private(set) var entries: [Entry] = []
 
-    /// What a client may queue at most, as much as may wait unread.
-    static let longest = 1 << 30
-
     var count: Int { entries.count }
 
     mutating func append(_ command: Command, _ call: CommandCall) {
@@ -91,6 +88,7 @@ extension Server {
     /// Whether the command runs at once, though the client is in a transaction or has subscriptions; if not, it is
     /// queued or refused.
     func passModes(_ command: Command, _ call: CommandCall) -> Bool {
+        if call.session.modes.contains(.movesSlot) { noteBetweenMoves(command, call.session) }
         if call.session.modes.contains(.subscribed), !PubSubCommands.runsWhileSubscribed(command) {
             call.reply.writeReplyError("ERR only (P)SUBSCRIBE / (P)UNSUBSCRIBE / QUIT allowed in this context")
             return false
@@ -98,7 +96,7 @@ extension Server {
         guard call.session.modes.contains(.transaction), !TransactionCommands.runsInTransaction(command) else {
             return true
         }
-        guard call.session.transaction.queue.bytes.count + call.arguments.byteCount <= CommandQueue.longest else {
+        guard call.session.transaction.queue.bytes.count + call.arguments.byteCount <= longestTransaction else {
             call.reply.writeReplyError("ERR The transaction is too long")
             call.session.abortTransaction()
             return false

@@ -88,6 +88,8 @@ final class Server: @unchecked Sendable {
     /// Where in the log the command that runs begins, and the database that is selected there.
     var commandStart: (offset: UInt64, database: Int) = (0, -1)
 
+    /// How many bytes a client may queue in a transaction, as much as may wait unread.
+    var longestTransaction = 1 << 30
     /// The transaction in whose middle a script overruns its time.
     var suspendedTransaction: SuspendedTransaction?
     /// Whether such a transaction goes on.
@@ -183,10 +185,10 @@ final class Server: @unchecked Sendable {
         if needsReplicasToWrite { countGoodReplicas() }
         var slow = Int64.max
         if config.slowLogSlowerThanMicroseconds >= 0 {
-            slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedReportingOverflow(by: 1000).partialValue
+            slow = Int64(config.slowLogSlowerThanMicroseconds).multipliedClamped(by: 1000)
         }
         if config.latencyMonitorThresholdMilliseconds > 0 {
-            slow = min(slow, Int64(config.latencyMonitorThresholdMilliseconds) * 1_000_000)
+            slow = min(slow, Int64(config.latencyMonitorThresholdMilliseconds).multipliedClamped(by: 1_000_000))
         }
         slowNanoseconds = max(0, slow)
         slowLog.trim(to: max(0, config.slowLogMaximumLength))

@@ -41,6 +41,8 @@ struct SessionModes: OptionSet {
     static let transaction = SessionModes(rawValue: 1 << 0)
     /// The client has subscribed to something.
     static let subscribed = SessionModes(rawValue: 1 << 1)
+    /// The client has keys of a slot moved, again and again as it seems.
+    static let movesSlot = SessionModes(rawValue: 1 << 2)
 }
 
 /// A client as the server knows it: its connection, what it has sent and not been answered yet, and its state.
@@ -97,6 +99,8 @@ final class Session: @unchecked Sendable {
     var blocked: BlockedCommand?
     /// What the client has subscribed to.
     var subscriptions = SessionSubscriptions()
+    /// The keys that the client has moved to another server.
+    var moves = SessionMoves()
     /// The client is a server that moves keys here.
     var isSender = false
     /// The values that it sends in pieces, and which are not whole yet.

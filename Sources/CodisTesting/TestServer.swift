@@ -144,6 +144,26 @@ public final class TestServer {
         try finish(expecting: .signalled(SIGKILL), timeoutSeconds: 30)
     }
 
+    /// Ends the server as `kill` does, after so many microseconds in the midst of what `body` does with it.
+    ///
+    /// That goes on until a client finds its connection gone.
+    public func killWithin(microseconds: Int, _ body: () throws -> Never) throws {
+        let processID = processID
+        Thread {
+            usleep(UInt32(microseconds))
+            _ = Glibc.kill(processID, SIGKILL)
+        }.start()
+        do {
+            try body()
+        } catch let error as TestClientError {
+            switch error {
+            case .closed, .system: break
+            case .timedOut, .malformedReply: throw error
+            }
+        }
+        try finish(expecting: .signalled(SIGKILL), timeoutSeconds: 30)
+    }
+
     /// Waits for a server that ends by itself, for example after SHUTDOWN, and examines its directory.
     public func waitUntilEnded(expecting ending: ChildProcess.Ending = .exited(0)) throws {
         try finish(expecting: ending, timeoutSeconds: 60)

@@ -21,7 +21,7 @@ extension Keyspace {
         mostIntegers: Int,
         _ member: (Int) -> (bytes: ByteView, isInteger: Bool)
     ) throws(KeyspaceError) -> Int {
-        let staged = try stageMembers(key, database, count, member)
+        let staged = try stageElements(key, database, count) { member($0).bytes }
         setTarget(key, database)
         return try change { () throws(LMDBError) in
             var edit = try beginEdit(.set, staged: staged)
@@ -63,24 +63,6 @@ extension Keyspace {
             nameBlob: edit.staged?.blob(number) ?? 0,
             replaces: false
         )
-    }
-
-    private func stageMembers(
-        _ key: ByteView,
-        _ database: Int,
-        _ count: Int,
-        _ member: (Int) -> (bytes: ByteView, isInteger: Bool)
-    ) throws(KeyspaceError) -> StagedBlobs? {
-        var staged: StagedBlobs?
-        for number in 0..<count {
-            let bytes = member(number).bytes
-            guard bytes.count > Keyspace.longestUnstaged else { continue }
-            var blobs: StagedBlobs
-            if let begun = staged { blobs = begun } else { blobs = try beginStaging(key, in: database) }
-            try stage(bytes, number: number, &blobs)
-            staged = blobs
-        }
-        return staged
     }
 
     /// Takes a member chosen at random out of the set `key`, each as likely as any other, and the key with the last.

@@ -38,7 +38,7 @@ extension Keyspace {
         limits: EncodingLimits,
         _ pair: (Int) -> (score: Double, member: ByteView)
     ) throws(KeyspaceError) -> SortedSetChange {
-        let staged = try stageScored(key, database, count, pair)
+        let staged = try stageElements(key, database, count) { pair($0).member }
         setTarget(key, database)
         return try change { () throws(LMDBError) in
             var result = SortedSetChange()
@@ -342,24 +342,6 @@ extension Keyspace {
         }
         root = tree.root
         record.objectBytes += tree.nodeBalance * TreeRows.bytes
-    }
-
-    private func stageScored(
-        _ key: ByteView,
-        _ database: Int,
-        _ count: Int,
-        _ pair: (Int) -> (score: Double, member: ByteView)
-    ) throws(KeyspaceError) -> StagedBlobs? {
-        var staged: StagedBlobs?
-        for number in 0..<count {
-            let bytes = pair(number).member
-            guard bytes.count > Keyspace.longestUnstaged else { continue }
-            var blobs: StagedBlobs
-            if let begun = staged { blobs = begun } else { blobs = try beginStaging(key, in: database) }
-            try stage(bytes, number: number, &blobs)
-            staged = blobs
-        }
-        return staged
     }
 }
 

@@ -172,13 +172,20 @@ extension Keyspace {
             rest -= counts[database].slots[slot].keys
             slot += 1
         }
-        return randomKey(in: database, slot: slot)
+        return randomKeys(in: database, slot: slot, count: 1).first
     }
 
     /// As `randomKey(in:)`, of one slot.
     public func randomKey(in database: Int, slot: Slot) -> [UInt8]? {
-        guard counts[database].slots[Int(slot.number)].keys > 0 else { return nil }
-        return randomKey(in: database, slot: Int(slot.number))
+        randomKeys(in: database, slot: slot, count: 1).first
+    }
+
+    /// Keys of a slot that lie together, `count` in all, from a random place on.
+    ///
+    /// The first is chosen as by `randomKey(in:slot:)`; after the last of the slot comes its first. If the slot has
+    /// fewer keys, all of them. `count` is 64 at most.
+    public func randomKeys(in database: Int, slot: Slot, count: Int) -> [[UInt8]] {
+        randomKeys(in: database, slot: Int(slot.number), count: count)
     }
 
     /// The first key of a slot in the order of rows, copied, or nil if there is none.
@@ -194,12 +201,15 @@ extension Keyspace {
         return first
     }
 
-    private func randomKey(in database: Int, slot: Int) -> [UInt8]? {
+    private func randomKeys(in database: Int, slot: Int, count: Int) -> [[UInt8]] {
+        precondition(count <= 64, "keys would come twice")
         let space = state.spaces[database]
-        let keys = counts[database].slots[slot].keys
+        let keyCount = counts[database].slots[slot].keys
+        let count = min(count, keyCount)
+        guard count > 0 else { return [] }
         var skip: Int
-        if keys <= 256 {
-            skip = Int.random(in: 0..<keys, using: &generator)
+        if keyCount <= 256 {
+            skip = Int.random(in: 0..<keyCount, using: &generator)
             other.setPosition(space: space)
         } else {
             skip = Int.random(in: 0..<64, using: &generator)
@@ -209,15 +219,15 @@ extension Keyspace {
                 hash: UInt32.random(in: 0...UInt32.max, using: &generator)
             )
         }
-        var chosen: [UInt8]?
+        var chosen: [[UInt8]] = []
         // At the end of the slot the walk goes on at its beginning.
-        for _ in 0..<2 where chosen == nil {
+        for _ in 0..<2 where chosen.count < count {
             walk(slot: slot, from: other.view) { key, value in
                 guard key.isKeyRow(of: space) else { return false }
                 skip -= 1
                 guard skip < 0, let record = Record(value) else { return true }
-                chosen = self.reader.redisKey(rowKey: key, record)
-                return false
+                chosen.append(self.reader.redisKey(rowKey: key, record))
+                return chosen.count < count
             }
             other.setPosition(space: space)
         }

@@ -10,7 +10,7 @@ internal import LMDB
 /// a key in the expiry index without a row; and the number of keys that is counted for a slot.
 public struct SlotCheck {
     /// What was found out in a step.
-    public enum Outcome: Equatable {
+    public enum Outcome: Equatable, Sendable {
         case goesOn
         case sound
         /// A key is in a slot table, and a look-up does not find it.

@@ -10,7 +10,8 @@ internal import LMDB
 /// the reclaim table holds as unfinished, so a crash leaves nothing behind. Other changes may come between. Each
 /// builder ends with `finish` or `abandon`.
 public final class ValueBuilder {
-    let keyspace: Keyspace
+    /// Where the value is built.
+    public let keyspace: Keyspace
     private let key: [UInt8]
     private let database: Int
     /// The head to be.

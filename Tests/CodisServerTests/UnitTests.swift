@@ -140,6 +140,28 @@ struct UnitTests {
         #expect(redis("GET first") == .bulk("1"))
     }
 
+    @Test("a command in parts for which there is no more room in a unit is done as far as it went")
+    func limitOfParts() throws {
+        var options = KeyspaceOptions()
+        options.dirtyPages = 64
+        options.mostDirtyPages = 1500
+        let redis = try CommandHarness(options: options)
+        redis.server.beginUnit()
+        let rest = [UInt8](repeating: 0x78, count: 500)
+        let members = (0..<20_000).map { Array("\($0 &* 7919 % 20_000)".utf8) + rest }
+        #expect(
+            redis.run([Array("SADD".utf8), Array("set".utf8)] + members)
+                == .error(
+                    "ERR The transaction or script has changed too much to be written as one: a part of this command "
+                        + "was not done. Split it into smaller ones."
+                )
+        )
+        redis.server.endUnit()
+        let count = redis("SCARD set")
+        #expect(count != .integer(0) && count != .integer(20_000))
+        #expect(try CommandHarness(replaying: redis.effects)("SCARD set") == count)
+    }
+
     @Test("a log that ends within a unit is refused")
     func openEnd() throws {
         var request: [UInt8] = []

@@ -93,6 +93,12 @@ struct AsyncMigrationFaultTests {
             try client.command(Self.command(target.stub.port, "b"))
                 == .error("ERR the specified DB is being migrated")
         )
+        try client.command("MULTI")
+        try client.command("SLOTSMGRT-ASYNC-FENCE")
+        #expect(
+            try client.command("EXEC")
+                == .array([.error("ERR SLOTSMGRT-ASYNC-FENCE cannot wait within a transaction or script")])
+        )
         #expect(
             try source.command("SLOTSRESTORE-ASYNC", "delete", "b").elements?.last
                 == .bulk("the specified DB is being migrated")

@@ -28,7 +28,6 @@ struct KillTests {
         while Self.seconds.map({ monotonicSeconds() - start < Double($0) }) ?? (cycle < (Self.cycles + 2) / 3) {
             cycle += 1
             try writeUntilKilled(server, &writers, &random)
-            try server.kill()
             server.configuration = settings(policy, &random)
             if random.oneIn(4) { try killWhileStarting(server, &random) }
             try server.start()
@@ -66,25 +65,12 @@ struct KillTests {
             try client.command("SELECT", "\(writer.database)")
             return client
         }
-        let processID = server.processID
-        let delayMicroseconds = UInt32(random.number(1_000...500_000))
-        let killer = Thread {
-            usleep(delayMicroseconds)
-            _ = Glibc.kill(processID, SIGKILL)
-        }
-        killer.start()
-        do {
+        try server.killWithin(microseconds: random.number(1_000...500_000)) {
             while true {
                 for index in writers.indices {
                     try writers[index].send(random.number(1...60), over: clients[index], &random)
                 }
                 for index in writers.indices { try writers[index].receive(over: clients[index]) }
-            }
-        } catch let error as TestClientError {
-            // The only way out: the server died.
-            switch error {
-            case .closed, .system: break
-            case .timedOut, .malformedReply: throw error
             }
         }
     }

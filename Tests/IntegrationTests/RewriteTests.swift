@@ -132,6 +132,21 @@ struct RewriteTests {
         try server.stop()
     }
 
+    @Test("LOADAOF is refused while a key is on its way to another server")
+    func loadDuringMigration() throws {
+        let server = try TestServer()
+        let target = try StubTarget { _ in .silence }
+        try server.command("SET", "key", "value")
+        let client = try server.connect(timeoutSeconds: 60)
+        client.enqueue("MIGRATE", "127.0.0.1", "\(target.port)", "key", "0", "60000")
+        try client.flush()
+        #expect(waitUntil { !target.commands.isEmpty })
+        let refusal = TestReply.error("ERR DEBUG LOADAOF is not possible while keys are on their way")
+        #expect(try server.command("DEBUG", "LOADAOF") == refusal)
+        #expect(try server.command("EXISTS", "other") == .integer(0))
+        try server.stop()
+    }
+
     @Test("a client that waits for a list is served after LOADAOF as before, and a replica goes on")
     func company() throws {
         let server = try TestServer()

@@ -12,6 +12,8 @@ struct SlotMigrationFireTests {
     /// How often a server is killed.
     static let cycles = environmentNumber("CODIS_MIGRATION_KILLS") ?? 20
     private static let clients = 4
+    /// Keys that nobody changes, in the slot of all others: so there is enough to move for a loop of calls.
+    private static let bystanders = SlotLoopTests.words.dropFirst(clients).dropLast()
 
     @Test("whoever is killed when, what clients that follow their keys were told is there, once")
     func killedAtRandomMoments() throws {
@@ -19,6 +21,7 @@ struct SlotMigrationFireTests {
         print("kill -9 while keys move: CODIS_TEST_SEED=\(random.seed)")
         let servers = [try TestServer(), try TestServer()]
         for server in servers { server.keepsPort = true }
+        for word in Self.bystanders { #expect(try servers[0].command("SET", word, word) == .ok) }
         let field = BattleField(ports: servers.map(\.port))
         let clients = (0..<Self.clients).map { FollowingClient($0, field, seed: random.next()) }
         field.clients = clients
@@ -41,6 +44,9 @@ struct SlotMigrationFireTests {
             let complaint = try client.compare()
             #expect(complaint == nil, "seed \(random.seed)")
         }
+        let target = servers[field.target]
+        for word in Self.bystanders { #expect(try target.command("GET", word) == .bulk(word), "seed \(random.seed)") }
+        #expect(try servers[field.source].command("DBSIZE") == .integer(0))
         let count = clients.reduce(0) { $0 + $1.acknowledged }
         print("kill -9 while keys move: \(Self.cycles) kills, \(mover.moved) keys moved, \(count) changes, none lost")
         #expect(count > 0 && mover.moved > 0)
@@ -145,14 +151,15 @@ private final class Mover: @unchecked Sendable {
         }.start()
     }
 
-    /// Moves one tag, or all of a slot; true if nothing is left at the source.
+    /// Moves one tag, or calls for many in a row; true if nothing is left at the source.
     private func moveSome() -> Bool {
         let (source, target) = (field.source, field.target)
         guard let slots = connections.command(source, "SLOTSINFO")?.elements else { return false }
         guard let slot = slots.randomElement(using: &random)?.elements?.first?.number else { return true }
         let command = random.pick(["SLOTSMGRTTAGSLOT", "SLOTSMGRTTAGSLOT", "SLOTSMGRTSLOT", "SLOTSMGRT"])
-        let reply = connections.command(source, "\(command) 127.0.0.1 \(field.ports[target]) 5000 \(slot)")
-        moved += Int(reply?.elements?.first?.number ?? 0)
+        let line = "\(command) 127.0.0.1 \(field.ports[target]) 5000 \(slot)"
+        let replies = connections.run(source, Array(repeating: line, count: random.pick([1, 30])))
+        moved += Int(replies?.reduce(0) { $0 + ($1.elements?.first?.number ?? 0) } ?? 0)
         return false
     }
 
@@ -186,7 +193,7 @@ private final class FollowingClient: @unchecked Sendable {
     var hasEnded: Bool { ended.load(ordering: .acquiring) }
 
     // A counter, a string that grows, a list that grows, a field of a hash.
-    private func key(_ kind: Int) -> String { "{client\(number)}:\(kind)" }
+    private func key(_ kind: Int) -> String { "{\(SlotLoopTests.words[number])}:\(kind)" }
     private static let changes = ["INCR", "APPEND", "LPUSH", "HINCRBY"]
 
     private func change(_ kind: Int) -> String {

@@ -21,14 +21,7 @@ struct TransactionTests {
         var sent: Int64 = 0
         for cycle in 0..<Self.cycles {
             let client = try server.connect(timeoutSeconds: 60)
-            let processID = server.processID
-            let delayMicroseconds = UInt32(random.number(1_000...400_000))
-            let killer = Thread {
-                usleep(delayMicroseconds)
-                _ = Glibc.kill(processID, SIGKILL)
-            }
-            killer.start()
-            do {
+            try server.killWithin(microseconds: random.number(1_000...400_000)) {
                 while true {
                     sent += 1
                     client.enqueue("MULTI")
@@ -54,13 +47,7 @@ struct TransactionTests {
                         break
                     }
                 }
-            } catch let error as TestClientError {
-                switch error {
-                case .closed, .system: break
-                case .timedOut, .malformedReply: throw error
-                }
             }
-            try server.kill()
             try server.start()
             let reader = try server.connect()
             let first = number(try reader.command("GET", "first"))

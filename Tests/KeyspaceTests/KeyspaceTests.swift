@@ -269,4 +269,17 @@ struct KeyspaceTests {
         #expect(seen.count == 20)
         #expect(keyspace.randomKey(in: 1) == nil)
     }
+
+    @Test("random keys of a slot are different ones, and all of them if it has no more", arguments: [5, 16, 17, 400])
+    func randomKeysOfSlot(size: Int) throws {
+        let keyspace = try open()
+        for number in 0..<size {
+            try ByteView.with("{tag}\(number)") { try keyspace.setString($0, in: 0, to: ByteView("value")) }
+        }
+        let slot = try #require(Slot(899))
+        for _ in 0..<200 {
+            #expect(Set(keyspace.randomKeys(in: 0, slot: slot, count: 16)).count == min(16, size))
+        }
+        #expect(keyspace.randomKeys(in: 1, slot: slot, count: 16).isEmpty)
+    }
 }

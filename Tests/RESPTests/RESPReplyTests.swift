@@ -68,6 +68,17 @@ import Testing
         #expect(throws: error) { try ByteView.with(text) { view throws(RESPError) in try decoder.decode(view) } }
     }
 
+    @Test(
+        "What is wrong with a reply is told",
+        arguments: [
+            (RESPError.invalidReplyType(120), "ERR Protocol error: invalid reply type"),
+            (.invalidReply, "ERR Protocol error: invalid reply"),
+            (.replyTooDeep, "ERR Protocol error: reply nested too deeply"),
+            (.replyTooLarge, "ERR Protocol error: too big reply"),
+        ]
+    )
+    func texts(error: RESPError, text: String) { #expect(error.errorLine == Array(text.utf8)) }
+
     @Test("Requests written into a buffer and into an array are the same")
     func requestWriters() {
         var array: [UInt8] = []

@@ -140,7 +140,7 @@ def full_sync(options):
 def full_sync_of(kind, master, replica, idle, options):
     resp.load(master.port, options.keys, options.size)
     time.sleep(3)
-    heaps = [Heap(master), Heap(replica)]
+    heaps = [servers.Heap(master), servers.Heap(replica)]
     cpu = master.cpu_seconds() + replica.cpu_seconds()
     with Pinger(master.port) as pinger, Pinger(idle.port) as control:
         begin = time.monotonic()
@@ -152,26 +152,6 @@ def full_sync_of(kind, master, replica, idle, options):
     figures = [f"{percentile(pinger.latencies, share):.2f}" for share in (50, 99, 99.9)]
     figures += [f"{max(pinger.latencies):.2f}", f"{percentile(control.latencies, 99.9):.2f}"]
     return [kind, f"{seconds:.2f}", len(pinger.latencies), *figures, *memory, f"{cpu:.1f}"]
-
-
-class Heap:
-    """The anonymous memory of a server, looked at now and then; children that it forks do not count."""
-
-    def __init__(self, watched):
-        self.watched = watched
-        self.first = self.most = watched.status_kilobytes("RssAnon")
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self):
-        while not self.ended.wait(0.02):
-            self.most = max(self.most, self.watched.status_kilobytes("RssAnon"))
-
-    def stop(self):
-        self.ended.set()
-        self.thread.join()
-        return f"{self.first / 1024:.0f}, {self.most / 1024:.0f}"
 
 
 def restart(options):

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 from .resp import Client, ReplyError
@@ -136,3 +137,23 @@ def machine():
     redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True).stdout.split()
     version = next((word[2:] for word in redis if word.startswith("v=")), "?")
     return f"{os.cpu_count()} x {model}, {gigabytes:.0f} GB, Linux {os.uname().release}, redis-server {version}"
+
+
+class Heap:
+    """The anonymous memory of a server, looked at now and then; children that it forks do not count."""
+
+    def __init__(self, watched):
+        self.watched = watched
+        self.first = self.most = watched.status_kilobytes("RssAnon")
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.ended.wait(0.02):
+            self.most = max(self.most, self.watched.status_kilobytes("RssAnon"))
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        return f"{self.first / 1024:.0f}, {self.most / 1024:.0f}"

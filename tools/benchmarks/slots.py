@@ -15,20 +15,27 @@ SLOT = 899  # of "tag"
 
 def main(options):
     print(servers.machine())
+    parts = {
+        "loop": ("codis", "slot, in a loop", slot_in_loop),
+        "tag": ("codis", "tag, in one call", tag_in_one_call),
+        "hash": ("codis", "hash", large_hash),
+        "zset": ("codis", "sorted set", large_sorted_set),
+        "redis": ("redis aof", "redis-server, MIGRATE key by key", redis_by_key),
+    }
+    wanted = options.parts or [*parts, "info"]
+    unknown = set(wanted) - {*parts, "info"}
+    if unknown:
+        raise SystemExit(f"no such part: {', '.join(unknown)}")
     rows = []
-    for title, run in [
-        ("slot, key by key", slot_by_key),
-        ("tag, in one call", tag_in_one_call),
-        ("hash", large_hash),
-        ("sorted set", large_sorted_set),
-    ]:
-        with servers.Server("codis") as source, servers.Server("codis") as target:
+    for kind, title, run in (parts[name] for name in wanted if name != "info"):
+        with servers.Server(kind) as source, servers.Server(kind) as target:
             rows.append(run(title, source, target, options))
-    with servers.Server("redis aof") as source, servers.Server("redis aof") as target:
-        rows.append(redis_by_key(source, target, options))
-    heads = ["", "seconds", "keys/s", "source p99.9 ms", "worst ms", "target p99.9 ms", "worst ms"]
-    show("moving between two servers, and pings of each every millisecond meanwhile", heads, rows)
-    info(options)
+    if rows:
+        heads = ["", "seconds", "keys/s", "source p99.9 ms", "worst ms", "target p99.9 ms", "worst ms",
+                 "RssAnon MB of the source: before, most", "of the target: before, most"]
+        show("moving between two servers, and pings of each every millisecond meanwhile", heads, rows)
+    if "info" in wanted:
+        info(options)
 
 
 def timed(title, source, target, count, body):
@@ -36,14 +43,16 @@ def timed(title, source, target, count, body):
     time.sleep(2)
     with Pinger(source.port) as one, Pinger(target.port) as other:
         time.sleep(0.5)
+        heaps = [servers.Heap(source), servers.Heap(target)]
         begin = time.monotonic()
         body()
         took = time.monotonic() - begin
         time.sleep(1)
+        memory = [heap.stop() for heap in heaps]
     figures = [f"{took:.2f}", f"{count / took:,.0f}"]
     for pinger in (one, other):
         figures += [f"{percentile(pinger.latencies, 99.9):.2f}", f"{max(pinger.latencies):.2f}"]
-    return [title, *figures]
+    return [title, *figures, *memory]
 
 
 def keys_of_slot(count):
@@ -75,23 +84,26 @@ def send(client, keys, value):
         client.reply()
 
 
-def slot_by_key(title, source, target, options):
+def slot_in_loop(title, source, target, options):
     client = source.client()
     set_all(client, keys_of_slot(options.keys), b"v" * options.size)
     request = resp.encode("SLOTSMGRTTAGSLOT", "127.0.0.1", target.port, 10000, SLOT)
 
     def loop():
-        left = 1
+        left = options.keys
+        total = 0
         while left:
             client.socket.sendall(request)
-            left = client.reply()[1]
+            moved, left = client.reply()
+            total += moved
+        assert total == options.keys, total
 
     row = timed(f"{title}: {options.keys:,} keys of {options.size} B", source, target, options.keys, loop)
     assert target.client().command("DBSIZE") == options.keys
     return row
 
 
-def redis_by_key(source, target, options):
+def redis_by_key(title, source, target, options):
     """What redis-server has for it: MIGRATE, which goes back and forth as often."""
     client = source.client()
     keys = list(keys_of_slot(options.keys))
@@ -101,8 +113,7 @@ def redis_by_key(source, target, options):
         for key in keys:
             client.command("MIGRATE", "127.0.0.1", target.port, key, 0, 10000)
 
-    title = f"redis-server, MIGRATE key by key: {options.keys:,}"
-    return timed(title, source, target, options.keys, loop)
+    return timed(f"{title}: {options.keys:,} keys of {options.size} B", source, target, options.keys, loop)
 
 
 def tag_in_one_call(title, source, target, options):
@@ -134,7 +145,7 @@ def large_sorted_set(title, source, target, options):
 
 def large(title, client, source, target, options):
     def move():
-        moved = client.command("SLOTSMGRTONE", "127.0.0.1", target.port, 60000, "large")
+        moved = client.command("SLOTSMGRTONE", "127.0.0.1", target.port, 600000, "large")
         assert moved == 1, moved
 
     return timed(f"{title} of {options.elements:,} elements", source, target, options.elements, move)

@@ -49,20 +49,9 @@ enum PubSubCommands {
 
     /// `UNSUBSCRIBE [channel …]`: from all without arguments; a reply for each, or one if there is none.
     static func unsubscribe(_ server: Server, _ call: CommandCall) throws(CommandError) {
-        let session = call.session
-        if call.arguments.count > 1 {
-            for index in 1..<call.arguments.count {
-                server.unsubscribe(session, from: Array(call.arguments[index]))
-                confirm("unsubscribe", call.arguments[index], call)
-            }
-            return
+        unsubscribe("unsubscribe", from: call.session.subscriptions.channels, call) {
+            server.unsubscribe(call.session, from: $0)
         }
-        let channels = session.subscriptions.channels
-        for channel in channels {
-            server.unsubscribe(session, from: channel)
-            ByteView.with(channel) { confirm("unsubscribe", $0, call) }
-        }
-        if channels.isEmpty { confirm("unsubscribe", nil, call) }
     }
 
     /// `PSUBSCRIBE pattern [pattern …]`: a reply for each.
@@ -75,20 +64,25 @@ enum PubSubCommands {
 
     /// `PUNSUBSCRIBE [pattern …]`: from all without arguments; a reply for each, or one if there is none.
     static func punsubscribe(_ server: Server, _ call: CommandCall) throws(CommandError) {
-        let session = call.session
-        if call.arguments.count > 1 {
-            for index in 1..<call.arguments.count {
-                server.unsubscribe(session, fromPattern: Array(call.arguments[index]))
-                confirm("punsubscribe", call.arguments[index], call)
-            }
-            return
+        unsubscribe("punsubscribe", from: call.session.subscriptions.patterns, call) {
+            server.unsubscribe(call.session, fromPattern: $0)
         }
-        let patterns = session.subscriptions.patterns
-        for pattern in patterns {
-            server.unsubscribe(session, fromPattern: pattern)
-            ByteView.with(pattern) { confirm("punsubscribe", $0, call) }
+    }
+
+    /// Leaves what the arguments name, or without them `all`.
+    private static func unsubscribe(
+        _ name: StaticString,
+        from all: [[UInt8]],
+        _ call: CommandCall,
+        _ leave: ([UInt8]) -> Void
+    ) {
+        let given = (1..<call.arguments.count).map { Array(call.arguments[$0]) }
+        let left = given.isEmpty ? all : given
+        for item in left {
+            leave(item)
+            ByteView.with(item) { confirm(name, $0, call) }
         }
-        if patterns.isEmpty { confirm("punsubscribe", nil, call) }
+        if left.isEmpty { confirm(name, nil, call) }
     }
 
     private static func confirm(_ what: StaticString, _ name: ByteView?, _ call: CommandCall) {

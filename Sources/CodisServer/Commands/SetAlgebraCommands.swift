@@ -125,74 +125,87 @@ enum SetAlgebraCommands {
             }
             return call.reply.writeReplyZero()
         }
-        let wasThere = server.keyspace.find(destination, in: call.database) != nil
-        let builder = ValueBuilder(server.keyspace, key: destination, in: call.database, type: .set)
-        try server.change { () throws(KeyspaceError) in
-            do throws(KeyspaceError) {
-                let areIntegers = try build(server, call, operation, builder)
-                let isIntset = areIntegers && builder.count <= server.config.setMaximumIntsetEntries
-                try builder.finish(encoding: isIntset ? SetEncoding.intset : SetEncoding.hashtable)
-            } catch {
-                // What led here is what the client hears of.
-                try? builder.abandon()
-                throw error
-            }
-        }
-        call.dirty += 1
-        if builder.count > 0 {
-            server.notify(.set, operation.storeEvent, destination, call)
-        } else if wasThere {
-            server.notify(.generic, "del", destination, call)
-        }
-        call.reply.writeReplyInteger(builder.count)
+        let inputs = 2..<call.arguments.count
+        try CombinedStore.run(CombinedSet(operation: operation, inputs: inputs), server, call)
     }
+}
+
+/// The intersection, union or difference of sets on its way into another.
+private struct CombinedSet: CombinedValue {
+    static let type = ValueType.set
+    static let eventClass = KeyspaceEvents.set
+
+    let operation: SetAlgebraCommands.Operation
+    let inputs: Range<Int>
+    /// Which of the sets with members for the result is walked, and how far.
+    private var number = 0
+    private var position = ElementPosition()
+    private var areIntegers = true
 
     /// How many bytes of members are read at a time before they are written.
     private static let batchBytes = 64 << 10
 
-    /// Builds the result, and returns whether all of its members are integers.
-    private static func build(
-        _ server: Server,
-        _ call: CommandCall,
-        _ operation: Operation,
-        _ builder: ValueBuilder
+    init(operation: SetAlgebraCommands.Operation, inputs: Range<Int>) {
+        self.operation = operation
+        self.inputs = inputs
+    }
+
+    var event: StaticString { operation.storeEvent }
+
+    /// The sets as they are now, views until the next change.
+    private func combination(_ arguments: StoreArguments) -> SetCombination {
+        SetCombination(operation, inputs.map { arguments.find($0) }, arguments.server.keyspace.reader)
+    }
+
+    func walkedCount(_ arguments: StoreArguments) -> Int {
+        let combination = combination(arguments)
+        return combination.sources.reduce(0) { $0 + combination.sets[$1].count }
+    }
+
+    mutating func advance(
+        _ arguments: StoreArguments,
+        most: Int,
+        into builder: ValueBuilder
     ) throws(KeyspaceError) -> Bool {
-        let reader = server.keyspace.reader
-        let sourceCount = SetCombination(operation, sets(server, call, from: 2), reader).sources.count
-        var areIntegers = true
+        // What was written may have moved everything: the sets are found anew for each batch.
+        let combination = combination(arguments)
+        let reader = arguments.server.keyspace.reader
+        guard number < combination.sources.count else { return true }
+        let source = combination.sources[number]
         var bytes: [UInt8] = []
         var ends: [Int] = []
-        for number in 0..<sourceCount {
-            var position = ElementPosition()
-            while !position.isAtEnd {
-                bytes.removeAll(keepingCapacity: true)
-                ends.removeAll(keepingCapacity: true)
-                // What was written may have moved everything: the sets are found anew for each batch.
-                let combination = SetCombination(operation, sets(server, call, from: 2), reader)
-                let source = combination.sources[number]
-                reader.forEachElement(of: combination.sets[source], from: &position) { element in
-                    // The builder sees by itself what is there already.
-                    if case .member(let member) = element,
-                        operation == .union || combination.takes(member, of: source)
-                    {
-                        reader.forEachPiece(of: member) { bytes.append(contentsOf: $0) }
-                        ends.append(bytes.count)
-                    }
-                    return bytes.count < batchBytes
-                }
-                try ByteView.with(bytes) { bytes throws(KeyspaceError) in
-                    var start = 0
-                    for end in ends {
-                        let member = bytes[start..<end]
-                        start = end
-                        if areIntegers { areIntegers = DecimalNumber.canonical(member) != nil }
-                        try builder.append(.member(ElementBytes(member)))
-                    }
-                }
+        var walked = 0
+        reader.forEachElement(of: combination.sets[source], from: &position) { element in
+            walked += 1
+            // The builder sees by itself what is there already.
+            if case .member(let member) = element, operation == .union || combination.takes(member, of: source) {
+                reader.forEachPiece(of: member) { bytes.append(contentsOf: $0) }
+                ends.append(bytes.count)
+            }
+            return bytes.count < CombinedSet.batchBytes && walked < most
+        }
+        if let failure = reader.failure { throw failure }
+        try ByteView.with(bytes) { bytes throws(KeyspaceError) in
+            var start = 0
+            for end in ends {
+                let member = bytes[start..<end]
+                start = end
+                if areIntegers { areIntegers = DecimalNumber.canonical(member) != nil }
+                try builder.append(.member(ElementBytes(member)))
             }
         }
-        return areIntegers
+        if position.isAtEnd {
+            number += 1
+            position = ElementPosition()
+        }
+        return number == combination.sources.count
     }
+
+    func encoding(count: Int, _ server: Server) -> UInt8 {
+        areIntegers && count <= server.config.setMaximumIntsetEntries ? SetEncoding.intset : SetEncoding.hashtable
+    }
+
+    func changes(isEmpty: Bool, replaces: Bool) -> Int { 1 }
 }
 
 /// Which members of which sets belong to an intersection, union or difference.

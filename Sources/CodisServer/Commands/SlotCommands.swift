@@ -145,15 +145,21 @@ enum SlotCommands {
     static func slotscheck(_ server: Server, _ call: CommandCall) throws(CommandError) {
         var check = SlotCheck(of: call.database)
         try server.runInSteps(call) { reply throws(CommandError) in
-            switch server.keyspace.advance(&check, rows: 256) {
-            case .goesOn: return false
-            case .sound: reply.writeReplyOK()
-            case .notFound(let key): reply.writeReplyError(Array("ERR step 1, miss = '".utf8) + key + [0x27])
-            case .notInSlot(let key): reply.writeReplyError(Array("ERR step 2, miss = '".utf8) + key + [0x27])
-            case .miscounted(let slot, let counted, let found):
-                reply.writeReplyError("ERR step 2, slot \(slot) has \(found) keys and counts \(counted)")
-            }
+            let outcome = server.keyspace.advance(&check, rows: 256)
+            guard outcome != .goesOn else { return false }
+            if let error = errorLine(of: outcome) { reply.writeReplyError(error) } else { reply.writeReplyOK() }
             return true
+        }
+    }
+
+    /// What SLOTSCHECK replies to damage.
+    static func errorLine(of outcome: SlotCheck.Outcome) -> [UInt8]? {
+        switch outcome {
+        case .goesOn, .sound: nil
+        case .notFound(let key): Array("ERR step 1, miss = '".utf8) + key + [0x27]
+        case .notInSlot(let key): Array("ERR step 2, miss = '".utf8) + key + [0x27]
+        case .miscounted(let slot, let counted, let found):
+            Array("ERR step 2, slot \(slot) has \(found) keys and counts \(counted)".utf8)
         }
     }
 

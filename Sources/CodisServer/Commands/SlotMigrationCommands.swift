@@ -79,7 +79,7 @@ enum SlotMigrationCommands {
             movesTag: movesTag,
             form: form
         )
-        SlotMigration(server, call, move).start(call)
+        server.callMove(move, call)
     }
 
     /// The third argument, in 32 bits as the original reads it; 0 means 100 ms.

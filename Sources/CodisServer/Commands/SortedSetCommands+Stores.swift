@@ -19,50 +19,22 @@ extension SortedSetCommands {
         try store(server, call, isUnion: false)
     }
 
-    /// The result is made beside the destination, which it replaces at the end: so inputs of any size take bounded
-    /// memory, and transactions of bounded size.
     private static func store(_ server: Server, _ call: CommandCall, isUnion: Bool) throws(CommandError) {
-        let inputs = try StoreInputs(server, call)
-        let destination = call.arguments[1]
-        let wasThere = server.lookupWrite(destination, call) != nil
-        let builder = ValueBuilder(server.keyspace, key: destination, in: call.database, type: .sortedSet)
-        var longest = 0
-        do throws(KeyspaceError) {
-            let sources = isUnion ? inputs.sources.indices : 0..<(inputs.sources[0].count > 0 ? 1 : 0)
-            for source in sources {
-                try inputs.forEachStep(of: source, server, call, isUnion: isUnion) { members throws(KeyspaceError) in
-                    for (member, score) in members {
-                        longest = max(longest, member.count)
-                        try ByteView.with(member) { view throws(KeyspaceError) in
-                            try builder.append(.scored(ElementBytes(view), score: score))
-                        }
-                    }
-                }
-            }
-        } catch {
-            try server.change { () throws(KeyspaceError) in try builder.abandon() }
-            throw CommandError(error)
-        }
-        let count = builder.count
-        let limits = server.sortedSetLimits
-        let encoding: UInt8 = count <= limits.entries && longest <= limits.bytes ? 0 : 1
-        try server.change { () throws(KeyspaceError) in _ = try builder.finish(encoding: encoding) }
-        if count > 0 {
-            call.dirty += wasThere ? 2 : 1
-            server.notify(.sortedSet, isUnion ? "zunionstore" : "zinterstore", destination, call)
-        } else if wasThere {
-            call.dirty += 1
-            server.notify(.generic, "del", destination, call)
-        }
-        call.reply.writeReplyInteger(count)
+        let value = try CombinedSortedSet(server, call, isUnion: isUnion)
+        _ = server.lookupWrite(call.arguments[1], call)
+        try CombinedStore.run(value, server, call)
     }
 }
 
-/// The inputs of ZUNIONSTORE or ZINTERSTORE, and how they are combined.
-private struct StoreInputs {
+/// The union or intersection of sorted sets on its way into another.
+private struct CombinedSortedSet: CombinedValue {
+    static let type = ValueType.sortedSet
+    static let eventClass = KeyspaceEvents.sortedSet
+
     /// A sorted set, or a set, whose members have the score 1, or a key that is missing.
     struct Source {
-        var key: ByteView
+        /// Which argument its key is.
+        var index: Int
         var count: Int
         var weight = 1.0
     }
@@ -73,28 +45,34 @@ private struct StoreInputs {
         case maximum
     }
 
+    let inputs: Range<Int>
+    private let isUnion: Bool
     /// The smallest first.
-    var sources: [Source] = []
+    private var sources: [Source] = []
     private var aggregate = Aggregate.sum
+    /// Which of the sources is walked, and how far.
+    private var number = 0
+    private var position = ElementPosition()
+    /// The length of the longest member so far.
+    private var longest = 0
 
-    /// About how many members, and how many of their bytes, are read before the result is written on.
-    private static let stepMembers = 256
-    private static let stepBytes = 1 << 20
+    /// About how many bytes of members are read before the result is written on.
+    private static let batchBytes = 1 << 20
 
-    init(_ server: Server, _ call: CommandCall) throws(CommandError) {
+    init(_ server: Server, _ call: CommandCall, isUnion: Bool) throws(CommandError) {
         let number = try call.arguments.integer(at: 2)
         guard number >= 1 else {
             throw .message("ERR at least 1 input key is needed for ZUNIONSTORE/ZINTERSTORE")
         }
         guard number <= Int64(call.arguments.count - 3) else { throw .syntax }
-        let end = 3 + Int(number)
-        for index in 3..<end {
-            let key = call.arguments[index]
-            let record = server.lookupWrite(key, call)
+        inputs = 3..<(3 + Int(number))
+        self.isUnion = isUnion
+        for index in inputs {
+            let record = server.lookupWrite(call.arguments[index], call)
             if let record, record.type != .sortedSet, record.type != .set { throw .wrongType }
-            sources.append(Source(key: key, count: record?.count ?? 0))
+            sources.append(Source(index: index, count: record?.count ?? 0))
         }
-        try readOptions(call, from: end)
+        try readOptions(call, from: inputs.upperBound)
         sources = sources.enumerated().sorted { ($0.1.count, $0.0) < ($1.1.count, $1.0) }.map(\.element)
     }
 
@@ -140,24 +118,29 @@ private struct StoreInputs {
         }
     }
 
-    /// Calls `body` with the members that the result has from input `index`, and their scores in the result, in steps;
-    /// `body` may change the keyspace.
-    func forEachStep(
-        of index: Int,
-        _ server: Server,
-        _ call: CommandCall,
-        isUnion: Bool,
-        _ body: ([(member: [UInt8], score: Double)]) throws(KeyspaceError) -> Void
-    ) throws(KeyspaceError) {
-        let reader = server.keyspace.reader
-        var position = ElementPosition()
-        while !position.isAtEnd {
-            // What was written since may have moved the rows.
-            let records = sources.map { $0.count > 0 ? server.keyspace.find($0.key, in: call.database) : nil }
-            guard let record = records[index] else { return }
-            var step: [(member: [UInt8], score: Double)] = []
+    var event: StaticString { isUnion ? "zunionstore" : "zinterstore" }
+
+    /// The sources whose members may belong to the result.
+    private var walked: ArraySlice<Source> { isUnion ? sources[...] : sources.prefix(sources[0].count > 0 ? 1 : 0) }
+
+    func walkedCount(_ arguments: StoreArguments) -> Int { walked.reduce(0) { $0 + $1.count } }
+
+    mutating func advance(
+        _ arguments: StoreArguments,
+        most: Int,
+        into builder: ValueBuilder
+    ) throws(KeyspaceError) -> Bool {
+        guard number < walked.count else { return true }
+        // What was written since may have moved the rows.
+        let records = sources.map { $0.count > 0 ? arguments.find($0.index) : nil }
+        let reader = arguments.server.keyspace.reader
+        var batch: [(member: [UInt8], score: Double)] = []
+        var position = position
+        if let record = records[number] {
             var bytes = 0
+            var walked = 0
             reader.forEachElement(of: record, from: &position) { element in
+                walked += 1
                 let name: ElementBytes
                 var value = 1.0
                 switch element {
@@ -166,32 +149,46 @@ private struct StoreInputs {
                 case .string, .element, .field: return false
                 }
                 let member = reader.bytes(of: name)
-                let score = ByteView.with(member) { self.result(of: $0, value, index, records, reader, isUnion) }
-                if let score { step.append((member, score)) }
+                let score = ByteView.with(member) { result(of: $0, value, records, reader) }
+                if let score { batch.append((member, score)) }
                 bytes += member.count
-                return step.count < StoreInputs.stepMembers && bytes < StoreInputs.stepBytes
+                return walked < most && bytes < CombinedSortedSet.batchBytes
             }
-            try body(step)
             if let failure = reader.failure { throw failure }
         }
+        for (member, score) in batch {
+            longest = max(longest, member.count)
+            try ByteView.with(member) { view throws(KeyspaceError) in
+                try builder.append(.scored(ElementBytes(view), score: score))
+            }
+        }
+        let isWalked = records[number] == nil || position.isAtEnd
+        self.position = isWalked ? ElementPosition() : position
+        if isWalked { number += 1 }
+        return number == walked.count
     }
 
-    /// The score in the result of a member that input `index` has with `value`; nil if the result has it not, or from
-    /// another input.
+    func encoding(count: Int, _ server: Server) -> UInt8 {
+        let limits = server.sortedSetLimits
+        return count <= limits.entries && longest <= limits.bytes ? 0 : 1
+    }
+
+    func changes(isEmpty: Bool, replaces: Bool) -> Int { (isEmpty ? 0 : 1) + (replaces ? 1 : 0) }
+
+    /// The score in the result of a member that the source that is walked has with `value`; nil if the result has it
+    /// not, or from another source.
     private func result(
         of member: ByteView,
         _ value: Double,
-        _ index: Int,
         _ records: [Record?],
-        _ reader: RowReader,
-        _ isUnion: Bool
+        _ reader: RowReader
     ) -> Double? {
         if isUnion {
-            for other in 0..<index where self.value(of: member, other, records, reader) != nil { return nil }
+            for other in 0..<number where self.value(of: member, other, records, reader) != nil { return nil }
         }
-        var score = sources[index].weight * value
+        var score = sources[number].weight * value
         if score.isNaN { score = 0 }
-        for other in (index + 1)..<max(index + 1, sources.count) {
+        for other in (number + 1)..<max(number + 1, sources.count) {
             if let found = self.value(of: member, other, records, reader) {
                 combine(&score, found * sources[other].weight)
             } else if !isUnion {

@@ -57,14 +57,14 @@ struct ConfigDirective: Sendable {
             case rewrittenSize
         }
 
-        let range: ClosedRange<Int>
+        var range = Int.min...Int.max
         /// What CONFIG SET takes; otherwise `range`.
         var settableRange: ClosedRange<Int>?
         /// To what a value within the range is moved.
         var clamp: ClosedRange<Int>?
         var notation = Notation.decimal
         /// What is said of a file's value outside the range.
-        let reason: String
+        var reason = ""
 
         func clamped(_ value: Int) -> Int {
             clamp.map { min(max(value, $0.lowerBound), $0.upperBound) } ?? value

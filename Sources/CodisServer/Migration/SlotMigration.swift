@@ -14,8 +14,8 @@ protocol RunningMigration: AnyObject {
 }
 
 /// What a SLOTSMGRT command moves where, and how it replies.
-struct SlotMove {
-    enum Selection {
+struct SlotMove: Equatable {
+    enum Selection: Equatable {
         case key([UInt8])
         /// Some key of the slot.
         case slot(Slot)
@@ -36,20 +36,37 @@ struct SlotMove {
     let form: ReplyForm
 }
 
-/// Keys on their way to another server, from the connection to the reply (Codis 2.0: `slots.c`, `slotsmgrt`).
+/// Keys on their way to another server, from the connection to the last DEL (Codis 2.0: `slots.c`, `slotsmgrt`).
 ///
 /// One step follows the other: get a connection; choose the keys and fence them; send them with SLOTSRESTORE; when the
-/// target has confirmed, delete them and record that; lower the fence, reply. Whatever fails, the keys stay here. Each
-/// part of the work is bounded, and the event loop goes on in between. What a value of any size takes is described at
-/// `SlotMigration+Sending.swift`.
+/// target has confirmed, delete them and record that; lower the fence. Whatever fails, the keys stay here. Each part of
+/// the work is bounded, and the event loop goes on in between. What a value of any size takes is described at
+/// `SlotMigration+Sending.swift`; who waits for it, at `SessionMoves.swift`.
 ///
 /// It belongs to the event loop, and is Sendable for the sake of closures that run there.
 final class SlotMigration: RunningMigration, @unchecked Sendable {
+    /// How much of a slot moves.
+    enum Extent {
+        /// Some key, or all keys of its tag, however large.
+        case one
+        /// Several that are small, in one request; one that is not where there are none.
+        case several
+        /// Several that are small, or nothing: nobody has asked for it yet.
+        case ahead
+    }
+
+    /// How it has ended.
+    enum Outcome {
+        case moved([[UInt8]])
+        case failed(CommandError)
+        /// The server has become a replica.
+        case aborted(CommandError)
+    }
+
     unowned let server: Server
     let move: SlotMove
-    private let session: Session
-    private let command: Command
-    private let startedAtNanoseconds: Int64
+    private let extent: Extent
+    private var completion: ((SlotMigration, Outcome) -> Void)?
 
     private(set) var connection: TargetConnection?
     private(set) var ticket: FenceTicket?
@@ -61,33 +78,29 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
     private var refusal: String?
     /// The requests on their way; see SlotMigration+Sending.swift.
     var sending = MigrationSending()
-
-    private var isStarting = true
     private var isEnded = false
-    private var reply = ByteBuffer()
 
     /// How often a move is begun anew because somebody who does not wait for fences has changed its keys.
     private static let mostAttempts = 100
     private var attempts = 0
 
-    init(_ server: Server, _ call: CommandCall, _ move: SlotMove) {
+    /// `completion` is called once, from `start` at the earliest.
+    init(_ server: Server, _ move: SlotMove, _ extent: Extent, _ completion: @escaping (SlotMigration, Outcome) -> Void)
+    {
         self.server = server
         self.move = move
-        session = call.session
-        command = call.command
-        startedAtNanoseconds = server.clock.monotonicNanoseconds
+        self.extent = extent
+        self.completion = completion
+        server.migrations[ObjectIdentifier(self)] = self
     }
 
-    /// Begins; if it does not end at once, the client waits.
-    func start(_ call: CommandCall) {
-        server.migrations[ObjectIdentifier(self)] = self
-        if case .slot(let slot) = move.selection, keyCount(of: slot) == 0 {
-            end(moved: 0)
-        } else {
-            server.targets.acquire(move.address, timeout: move.timeout) { [self] outcome in acquired(outcome) }
+    /// Begins; it may end at once.
+    func start() {
+        guard !isEnded else { return }
+        if case .slot(let slot) = move.selection, server.keyspace.counts(of: slot, in: move.database).keys == 0 {
+            return end()
         }
-        isStarting = false
-        if isEnded { call.reply.writeBuffer(&reply) } else { session.holds.insert(.blocked) }
+        server.targets.acquire(move.address, timeout: move.timeout) { [self] outcome in acquired(outcome) }
     }
 
     private func acquired(_ outcome: TargetPool.Outcome) {
@@ -98,7 +111,7 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
         switch outcome {
         case .connected(let connection): self.connection = connection
         case .refused(let text): refusal = text
-        case .failed(let error): return end(error)
+        case .failed(let error): return finish(.failed(error))
         }
         choose()
     }
@@ -113,10 +126,53 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
         switch move.selection {
         case .key(let key): begin(with: key)
         case .slot(let slot):
-            guard let key = chooseKey(of: slot) else { return end(moved: 0) }
+            if extent != .one, chooseSmallKeys(of: slot) { return chosen() }
+            guard extent != .ahead, let key = chooseKey(of: slot) else { return end() }
             begin(with: key)
         }
     }
+
+    /// Chooses and fences keys of the slot that lie together, with those of their tags, if there are any that are small
+    /// and not fenced.
+    private func chooseSmallKeys(of slot: Slot) -> Bool {
+        let most = SlotMigration.mostKeysAtOnce
+        let ticket = server.raiseFence(around: EmptyCollection<ByteView>(), in: move.database)
+        var bytes = 0
+        for key in server.keyspace.randomKeys(in: move.database, slot: slot, count: most) where keys.count < most {
+            ByteView.with(key) { view in
+                let mark = FenceMark(view, in: move.database)
+                guard !ArrivingValue.isName(view) else { return }
+                if let other = server.fence(around: view, in: move.database) {
+                    guard other === ticket, !move.movesTag else { return }
+                }
+                var group = [key]
+                if move.movesTag, mark.hash.isTagged {
+                    var walk = TagWalk(checksum: mark.hash.checksum, in: move.database)
+                    group = server.keyspace.keys(of: &walk, count: most - keys.count)
+                    guard walk.isAtEnd else { return }
+                }
+                var size = 0
+                group = group.filter { key in
+                    let record = ByteView.with(key) { server.current($0, in: move.database) }
+                    guard let record else { return false }
+                    size += key.count + record.valueBytes
+                    return true
+                }
+                guard !group.isEmpty, bytes + size <= SlotMigration.mostBytesAtOnce else { return }
+                server.extend(ticket, to: mark)
+                keys += group
+                bytes += size
+            }
+        }
+        guard !keys.isEmpty else { return false }
+        self.ticket = ticket
+        return true
+    }
+
+    /// How many keys of several tags go in one request, and with how many bytes: little enough that who names one of
+    /// them waits hardly longer than for one.
+    static let mostKeysAtOnce = 16
+    private static let mostBytesAtOnce = 32 << 10
 
     /// Some key of the slot, if it can be one that is not fenced; never the name of a value that is arriving here.
     private func chooseKey(of slot: Slot) -> [UInt8]? {
@@ -143,18 +199,10 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
                 walk = TagWalk(checksum: mark.hash.checksum, in: move.database)
                 gather()
             } else {
-                if isAlive(view) { keys = [key] }
+                if server.current(view, in: move.database) != nil { keys = [key] }
                 chosen()
             }
         }
-    }
-
-    /// Whether there is such a key; one that has expired goes.
-    private func isAlive(_ key: ByteView) -> Bool {
-        guard let record = server.keyspace.find(key, in: move.database) else { return false }
-        guard record.isExpired(at: server.clock.milliseconds), server.expiresKeys else { return true }
-        server.expire(key, in: move.database)
-        return false
     }
 
     /// Gathers the keys of a tag in steps.
@@ -163,8 +211,8 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
         var timer = Clock()
         var spent: Int64 = 0
         while spent < Server.sliceNanoseconds, !walk.isAtEnd {
-            for key in server.keyspace.keys(of: &walk, count: 128) where ByteView.with(key, { isAlive($0) }) {
-                keys.append(key)
+            keys += server.keyspace.keys(of: &walk, count: 128).filter { key in
+                ByteView.with(key) { server.current($0, in: move.database) != nil }
             }
             spent += timer.readMonotonic()
         }
@@ -175,12 +223,12 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
     }
 
     private func chosen() {
-        guard !keys.isEmpty else { return end(moved: 0) }
+        guard !keys.isEmpty else { return end() }
         // The original's order among equal checksums; for very many it would take too long, and means nothing.
         if keys.count > 1, keys.count <= 4096 { keys.sort { $0.lexicographicallyPrecedes($1) } }
         if let refusal {
             logWriting(refusal)
-            return end(.message("IOERR error or timeout writing to target"))
+            return finish(.failed(.message("IOERR error or timeout writing to target")))
         }
         send()
     }
@@ -195,7 +243,7 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
         }
     }
 
-    // MARK: The answer
+    // MARK: What the target has confirmed
 
     /// Hears that the target has everything.
     func confirmed() {
@@ -247,7 +295,7 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
         server.noteDeleted(gone, in: move.database)
         deleted = end
         guard deleted == keys.count else { return later { [self] in delete() } }
-        self.end(moved: keys.count)
+        self.end()
     }
 
     /// How many keys are deleted, and stand in one record, with nothing between.
@@ -255,85 +303,51 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
 
     // MARK: The end
 
-    private func keyCount(of slot: Slot) -> Int { server.keyspace.counts(of: slot, in: move.database).keys }
-
-    private func end(moved: Int) {
+    /// Ends well: the keys have moved.
+    private func end() {
         server.log.verbose(
-            "slotsmgrt: migrate to \(move.address.text), nkeys = \(moved), onekey = '\(firstKey)'"
+            "slotsmgrt: migrate to \(move.address.text), nkeys = \(keys.count), onekey = '\(firstKey)'"
         )
-        var reply = ByteBuffer()
-        switch (move.form, move.selection) {
-        case (.moved, _), (_, .key): reply.writeReplyInteger(moved)
-        case (.movedAndLeft, .slot(let slot)):
-            reply.writeReplyArrayHeader(2)
-            reply.writeReplyInteger(moved)
-            reply.writeReplyInteger(keyCount(of: slot))
-        case (.left, .slot(let slot)): reply.writeReplyInteger(keyCount(of: slot))
-        }
         if let connection {
             connection.end()
             self.connection = nil
             server.targets.release(connection)
         }
-        finish(moved: moved, &reply)
-    }
-
-    private func end(_ error: CommandError) {
-        var reply = ByteBuffer()
-        reply.writeReplyError(error.line)
-        finish(moved: 0, &reply)
+        finish(.moved(keys))
     }
 
     /// Ends with an error, and the connection with it.
-    func fail(_ error: CommandError) {
+    func fail(_ error: CommandError) { fail(.failed(error)) }
+
+    /// Ends it because the server has become a replica.
+    func abort() {
+        let text = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> slave?)"
+        fail(.aborted(.message(text)))
+    }
+
+    private func fail(_ outcome: Outcome) {
         guard !isEnded else { return }
         if let connection {
             self.connection = nil
             server.targets.discard(connection)
         }
-        end(error)
+        finish(outcome)
     }
 
-    /// Ends it because the server has become a replica; the client is disconnected.
-    func abort() {
-        fail(.message("UNBLOCKED force unblock from blocking operation, instance state changed (master -> slave?)"))
-        session.closesAfterReply = true
-        server.touch(session)
-    }
-
-    private func finish(moved: Int, _ reply: inout ByteBuffer) {
+    private func finish(_ outcome: Outcome) {
         guard !isEnded else { return }
         isEnded = true
         server.migrations[ObjectIdentifier(self)] = nil
         sending = MigrationSending()
         lowerFence()
-        if isStarting {
-            self.reply = reply
-            return
-        }
-        noteStatistics(moved: moved)
-        // The reply must not go before the DEL is in the log.
-        session.hasWritten = true
-        session.reply { $0.writeBuffer(&reply) }
-        // Who waited for the keys has its turn before the client's next command, which may raise a fence again.
-        server.whenReleased { [session] in session.resume(.blocked) }
+        let completion = completion
+        self.completion = nil
+        completion?(self, outcome)
     }
 
     private func lowerFence() {
         if let ticket { server.lower(ticket) }
         ticket = nil
-    }
-
-    /// What has moved something counts as DEL, as the original has rewritten it to that by then.
-    private func noteStatistics(moved: Int) {
-        let nanoseconds = Clock().monotonicNanoseconds - startedAtNanoseconds
-        guard moved > 0, let delete = server.commands.rows.first(where: { $0.name == "del" }) else {
-            server.commandStatistics.add(row: command.row, nanoseconds: nanoseconds)
-            return
-        }
-        server.commandStatistics.moveCall(from: command.row, to: delete.row, nanoseconds: nanoseconds)
-        guard nanoseconds >= server.slowNanoseconds else { return }
-        server.noteScript(delete, [Array("DEL".utf8)] + keys.prefix(1000), nanoseconds: nanoseconds)
     }
 
     // MARK: Log

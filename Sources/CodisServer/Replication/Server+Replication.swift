@@ -329,7 +329,7 @@ extension Server {
     var keepsBacklog: Bool {
         if isReplica || !replication.feeds.isEmpty || config.backlogLifetimeSeconds == 0 { return true }
         let gone = monotonicMilliseconds - replication.lastReplicaLeftMilliseconds
-        return gone < Int64(clamping: config.backlogLifetimeSeconds).multipliedReportingOverflow(by: 1000).partialValue
+        return gone < Int64(config.backlogLifetimeSeconds).multipliedClamped(by: 1000)
     }
 
     /// Exchanges the keys of two databases, as a master of version 4 or later may ask; false if one is not there.

@@ -192,7 +192,7 @@ extension Keyspace {
         return reference
     }
 
-    /// Writes those of the elements ahead that are too long for one transaction.
+    /// Writes those of the elements of a collection ahead that are too long for one transaction.
     @inline(__always)
     func stageElements(
         _ key: ByteView,

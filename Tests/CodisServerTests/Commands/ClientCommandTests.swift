@@ -81,6 +81,17 @@ struct ClientCommandTests {
         #expect(try CommandHarness()(line) == .error(text))
     }
 
+    @Test("the greatest number of milliseconds is a long time like any other")
+    func greatestNumbers() throws {
+        let redis = try CommandHarness()
+        #expect(redis("CLIENT PAUSE \(Int64.max)") == .ok)
+        #expect(redis("CLIENT PAUSE 1") == .ok)
+        #expect(redis.server.pausedUntilMilliseconds == .max)
+        #expect(redis("CONFIG SET latency-monitor-threshold \(Int64.max)") == .ok)
+        #expect(redis("CONFIG SET slowlog-log-slower-than \(Int64.max)") == .ok)
+        #expect(redis.server.slowNanoseconds == .max)
+    }
+
     @Test("a subcommand that there is not, or with other arguments, tells which there are")
     func usage() throws {
         let redis = try CommandHarness()

@@ -133,6 +133,24 @@ struct SortCommandTests {
         #expect(server("SORT missing STORE d") == .integer(0))
     }
 
+    @Test("a small sorted set has the other form after SORT, as in 2.8; nothing else tells it from one that has not")
+    func sortedSets() throws {
+        let redis = try CommandHarness()
+        redis("ZADD z 2 b 1 a")
+        let digest = redis("DEBUG DIGEST")
+        #expect(redis("OBJECT ENCODING z") == .bulk("ziplist"))
+        #expect(redis("SORT z ALPHA DESC") == .bulks("b", "a"))
+        #expect(redis("OBJECT ENCODING z") == .bulk("skiplist"))
+        #expect(redis("DEBUG DIGEST") == digest)
+        // It is no change for the log, as in 2.8: a replica or the next start has the first form until it grows.
+        #expect(try redis.effectLines == ["SELECT 0", "ZADD z 2 b 1 a"])
+        let replayed = try CommandHarness(replaying: redis.effects)
+        #expect(replayed("OBJECT ENCODING z") == .bulk("ziplist"))
+        for command in ["ZADD z 3 c", "ZRANGE z 0 -1 WITHSCORES", "ZREM z a", "ZRANK z c", "DEBUG DIGEST"] {
+            #expect(replayed(command) == redis(command), "\(command)")
+        }
+    }
+
     @Test("many elements are sorted, and stored as a linked list")
     func many() {
         for start in stride(from: 0, to: 5_000, by: 500) {
