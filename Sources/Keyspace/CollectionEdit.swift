@@ -8,7 +8,7 @@ internal import LMDB
 ///
 /// While it is small its elements are in `Keyspace.packed`, where they are changed and from where they are written
 /// back at the end; once it has rows of its own, these are changed at once and the head follows at the end.
-struct CollectionEdit {
+struct CollectionEdit: ~Copyable {
     /// The head, without the payload.
     var record: Record
     /// The row that there is.

@@ -122,10 +122,20 @@ extension Keyspace {
         defer { cursor.close() }
         guard let found = try cursor.find(element.view) else { return false }
         guard let row = NamedRow(found) else { throw .corrupted }
+        try removeNamed(row, keyLength: element.length, at: cursor, &record)
+        return true
+    }
+
+    /// Deletes the element's row on which `cursor` stands, and lets go of its blobs.
+    func removeNamed(
+        _ row: NamedRow,
+        keyLength: Int,
+        at cursor: Cursor,
+        _ record: inout Record
+    ) throws(LMDBError) {
         try cursor.deleteCurrent()
-        record.objectBytes -= element.length + row.rowLength
+        record.objectBytes -= keyLength + row.rowLength
         if row.nameBlob != 0 { try letGo(blob: row.nameBlob, length: row.nameLength, &record) }
         if row.valueBlob != 0 { try letGo(blob: row.valueBlob, length: row.valueLength, &record) }
-        return true
     }
 }

@@ -17,7 +17,7 @@ extension Keyspace {
         // A look-up first: to delete nothing is no change.
         if placement == .unknown {
             do throws(LMDBError) {
-                placement = try newCursor(target.slot).find(target.view) == nil ? .missing : .onRow
+                placement = try seekTarget() == nil ? .missing : .onRow
             } catch {
                 throw KeyspaceError(error, while: "reading the keyspace")
             }

@@ -41,7 +41,7 @@ extension Keyspace {
         case .missing: return nil
         case .onRow: row = try cursor(target.slot).current()
         case .unknown:
-            guard let found = try newCursor(target.slot).find(target.view) else { return nil }
+            guard let found = try seekTarget() else { return nil }
             row = found
         }
         guard let record = Record(row) else { throw .corrupted }
@@ -159,6 +159,7 @@ extension Keyspace {
         let hasObject = old.object != 0
         let slot = target.slot
         try cursor(slot).deleteCurrent()
+        closeCursor()
         var difference = SlotCounts()
         difference.keys = -1
         difference.bytes = -(target.length + old.rowLength + old.objectBytes)

@@ -90,23 +90,22 @@ extension Keyspace {
                 packed.remove(start..<packedReader.offset)
                 edit.isChanged = true
             } else {
-                guard case .member(let member)? = reader.randomElement(of: edit.record, using: &generator) else {
-                    throw .corrupted
-                }
-                body(member)
-                if let inline = member.inline {
-                    element.setNamed(object: edit.record.object, name: inline, hashKey: state.hashKey)
-                } else {
-                    ByteView.with(reader.bytes(of: member)) {
-                        element.setNamed(object: edit.record.object, name: $0, hashKey: state.hashKey)
-                    }
-                }
-                guard try removeNamedElement(&edit.record) else { throw .corrupted }
+                try popNamed(&edit.record, body)
             }
             edit.record.count -= 1
             try finishEdit(&edit, key, database)
             return edit.record.count
         }
+    }
+
+    /// Takes a member chosen at random out of a set in rows.
+    private func popNamed(_ record: inout Record, _ body: (ElementBytes) -> Void) throws(LMDBError) {
+        let cursor = try transaction.cursor(slotTables[Int(record.home)])
+        defer { cursor.close() }
+        guard let found = try reader.randomRow(of: record, cursor, using: &generator), let row = NamedRow(found.value)
+        else { throw .corrupted }
+        body(row.name(rowKey: found.key, object: record.object, home: record.home))
+        try removeNamed(row, keyLength: found.key.count, at: cursor, &record)
     }
 
     /// A member of the set, field of the hash or member of the sorted set of `record`, chosen at random.

@@ -102,7 +102,7 @@ extension Keyspace {
 
     /// Places the slot's cursor on the row of `target` again, after other rows of the table were written.
     func placeCursor(expecting isThere: Bool) throws(LMDBError) {
-        let row = try cursor(target.slot).find(target.view)
+        let row = try seekTarget()
         precondition((row != nil) == isThere, "a row came or went while its value was written")
     }
 

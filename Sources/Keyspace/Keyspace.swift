@@ -213,7 +213,7 @@ public final class Keyspace {
     public func findForChange(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
         do throws(LMDBError) {
-            let row = try newCursor(target.slot).find(target.view)
+            let row = try seekTarget()
             placement = row == nil ? .missing : .onRow
             guard let row else { return nil }
             if let record = Record(row) { return record }
@@ -250,6 +250,20 @@ public final class Keyspace {
         openCursor = cursor
         openCursorSlot = slot
         return cursor
+    }
+
+    /// Places the slot's cursor on the row of `target` and returns its value, or nil if there is none.
+    ///
+    /// Where it stands there already nothing is searched: since the last command, or since other rows were written in
+    /// this one. LMDB keeps a cursor of a write transaction on its row, whatever other cursors change.
+    @inline(__always)
+    func seekTarget() throws(LMDBError) -> ByteView? {
+        if let openCursor, openCursorSlot == target.slot, let row = try openCursor.currentRow(),
+            row.key == target.view
+        {
+            return row.value
+        }
+        return try newCursor(target.slot).find(target.view)
     }
 
     @inline(__always)

@@ -151,31 +151,67 @@ extension RowReader {
 
     // MARK: Choosing at random
 
-    /// Up to this many elements are counted off from the first.
-    private static let fewElements = 48
+    /// How many elements an interval has on average, and how many are looked at of one; a collection of no more than
+    /// those is one interval.
+    ///
+    /// Those beyond would never be chosen, but of intervals with so many there is one in 10^10.
+    private static let meanOfInterval = 64
+    private static let mostOfInterval = 128
 
     /// An element of a hash, set or sorted set, each as likely as any other; nil if there is none.
     ///
-    /// The hashes of names are spread evenly, so of the intervals of equal width that have some ten elements on average
-    /// one is chosen at random, and of its elements one with the same chance for each, or none, and then another
-    /// interval. Expected O(log n).
+    /// Expected O(log n).
     public func randomElement(
         of record: Record,
         using generator: inout some RandomNumberGenerator
     ) -> ValueElement? {
         guard record.count > 0 else { return nil }
-        if record.object == 0 || record.count <= RowReader.fewElements {
-            return element(Int.random(in: 0..<record.count, using: &generator), of: record)
+        if record.object == 0 { return element(Int.random(in: 0..<record.count, using: &generator), of: record) }
+        return reading { () throws(LMDBError) in
+            let cursor = try transaction.cursor(slotTables[Int(record.home)])
+            defer { cursor.close() }
+            guard let row = try randomRow(of: record, cursor, using: &generator), let named = NamedRow(row.value)
+            else { throw .corrupted }
+            return named.element(rowKey: row.key, of: record)
         }
-        // 2^bits intervals, with 8 to 16 elements each on average; of one with more than 48 those beyond would never be
-        // chosen, but of such there is one in 10^10.
-        let bits = record.count.bitWidth - 1 - record.count.leadingZeroBitCount - 3
+    }
+
+    /// Places `cursor`, which is on the table of the record's rows, on one of those of its named elements, each as
+    /// likely as any other, and returns it; nil if there is none.
+    ///
+    /// The hashes of names are spread evenly, so of intervals of equal width one is chosen at random, and of its
+    /// elements one with the same chance for each, or none, and then another interval: every second time on average.
+    func randomRow(
+        of record: Record,
+        _ cursor: Cursor,
+        using generator: inout some RandomNumberGenerator
+    ) throws(LMDBError) -> Cursor.Row? {
+        let isWhole = record.count <= RowReader.mostOfInterval
+        let most = isWhole ? record.count : RowReader.mostOfInterval
+        let intervals = isWhole ? 1 : UInt64(record.count / RowReader.meanOfInterval + 1)
+        let width = UInt64.max / intervals
         for _ in 0..<10_000 {
-            let interval = UInt64.random(in: 0..<1 << UInt64(bits), using: &generator)
-            let skip = Int.random(in: 0..<RowReader.fewElements, using: &generator)
-            if let found = element(skip, of: record, in: interval, bits: bits) { return found }
+            let number = UInt64.random(in: 0..<intervals, using: &generator)
+            let last = number == intervals - 1 ? UInt64.max : (number + 1) * width - 1
+            let skipped = Int.random(in: 0..<most, using: &generator)
+            if let row = try row(skipped, of: record, in: number * width...last, cursor) { return row }
         }
-        return element(0, of: record)
+        return try row(0, of: record, in: 0...UInt64.max, cursor)
+    }
+
+    /// The row of the named element that `skipped` others precede of those whose hashes are in `hashes`.
+    private func row(
+        _ skipped: Int,
+        of record: Record,
+        in hashes: ClosedRange<UInt64>,
+        _ cursor: Cursor
+    ) throws(LMDBError) -> Cursor.Row? {
+        scratch.setNamedPosition(object: record.object, hash: hashes.lowerBound)
+        guard let first = try cursor.seek(scratch.view) else { return nil }
+        return try cursor.skip(skipped, from: first, pageSize: pageSize) { key in
+            key.isElement(of: record.object, kind: ElementKind.named)
+                && key.bigEndian(UInt64.self, at: RowKeyLayout.elementPrefixLength) <= hashes.upperBound
+        }
     }
 
     /// The element that `index` others precede in the order of the walk.
@@ -185,23 +221,6 @@ extension RowReader {
         var position = ElementPosition()
         forEachElement(of: record, from: &position) {
             if left == 0 { chosen = $0 }
-            left -= 1
-            return left >= 0
-        }
-        return chosen
-    }
-
-    /// The element that `index` others precede in an interval of the hashes.
-    private func element(_ index: Int, of record: Record, in interval: UInt64, bits: Int) -> ValueElement? {
-        var left = index
-        var chosen: ValueElement?
-        let shift = UInt64(64 - bits)
-        scratch.setNamedPosition(object: record.object, hash: interval << shift)
-        walkNamed(record, from: scratch.view) { key, row in
-            guard key.bigEndian(UInt64.self, at: RowKeyLayout.elementPrefixLength) >> shift == interval else {
-                return false
-            }
-            if left == 0 { chosen = row.element(rowKey: key, of: record) }
             left -= 1
             return left >= 0
         }

@@ -13,6 +13,7 @@ public final class RowReader {
     var transaction: Transaction
     let slotTables: [Table]
     let hashKey: SipHash
+    let pageSize: Int
 
     /// Why something could not be read, once it could not.
     public private(set) var failure: KeyspaceError?
@@ -26,6 +27,7 @@ public final class RowReader {
         self.transaction = transaction
         self.slotTables = slotTables
         self.hashKey = hashKey
+        pageSize = transaction.pageSize
     }
 
     func fail(_ error: KeyspaceError) {

@@ -3,6 +3,7 @@
 
 public import Bytes
 internal import CLMDB
+internal import Glibc
 
 /// A place in a table, and the cheapest way to read and then change one row.
 ///
@@ -43,6 +44,17 @@ public struct Cursor {
         var value = unsafe MDB_val()
         try unsafe LMDBError.check(mdb_cursor_get(handle, &key, &value, MDB_GET_CURRENT))
         return unsafe ByteView(value)
+    }
+
+    /// The row that the cursor stands on, or nil if it stands on none; O(1).
+    public func currentRow() throws(LMDBError) -> Row? {
+        var key = unsafe MDB_val()
+        var value = unsafe MDB_val()
+        let code = unsafe mdb_cursor_get(handle, &key, &value, MDB_GET_CURRENT)
+        // EINVAL is for a cursor that was not placed anywhere yet.
+        if code == MDB_NOTFOUND || code == EINVAL { return nil }
+        try LMDBError.check(code)
+        return unsafe Row(key: ByteView(key), value: ByteView(value))
     }
 
     /// Goes to the first row whose key is not less than `key`.

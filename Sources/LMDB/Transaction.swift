@@ -36,6 +36,9 @@ public final class Transaction: @unchecked Sendable {
         return unsafe handle
     }
 
+    /// The bytes of a page.
+    public var pageSize: Int { environment.pageSize }
+
     /// The number of the commit that is read, or that this transaction will be.
     public var number: Int { unsafe mdb_txn_id(open) }
 

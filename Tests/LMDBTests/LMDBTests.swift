@@ -118,4 +118,84 @@ struct LMDBTests {
             _ = try Environment(directory: other.path, mapSizeBytes: 1 << 20, maximumTables: 1)
         }
     }
+
+    @Test("Skipping rows ends where walking them does, on one page and over many")
+    func skip() throws {
+        let table = try table()
+        let writer = try environment.beginWriting()
+        var keys: [String] = []
+        for number in 0..<1000 {
+            let key = String(10_000 + number * 3) + String(repeating: "k", count: number % 90)
+            keys.append(key)
+            let value = [UInt8](repeating: 1, count: number % 50 == 0 ? 3000 : number % 70)
+            try ByteView.with(key) { key throws(LMDBError) in
+                try ByteView.with(value) { value throws(LMDBError) in try writer.put(key, value, in: table) }
+            }
+        }
+        let cursor = try writer.cursor(table)
+        for start in stride(from: 0, to: keys.count, by: 37) {
+            for count in [0, 1, 2, 40, 200, 990] {
+                let last = keys[min(keys.count - 1, start + 150)]
+                let row = try #require(try ByteView.with(keys[start]) { try cursor.seek($0) })
+                let found = try cursor.skip(count, from: row, pageSize: environment.pageSize) { String($0) <= last }
+                let wanted = start + count < keys.count && count <= 150 ? keys[start + count] : nil
+                #expect(found.map { String($0.key) } == wanted)
+                if let wanted {
+                    #expect(try cursor.currentRow()?.key == found?.key)
+                    #expect(try ByteView.with(wanted) { try writer.get($0, in: table) } == found?.value)
+                }
+            }
+        }
+    }
+
+    @Test("A cursor stays on its row, whatever else changes in the table")
+    func tracking() throws {
+        let table = try table()
+        let writer = try environment.beginWriting()
+        var generator = SystemRandomNumberGenerator()
+        var lengths: [Int: Int] = [:]
+        func key(_ number: Int) -> [UInt8] {
+            Array("\(number * 7919 % 4000)-".utf8) + [UInt8](repeating: 0x6B, count: number * 31 % 80)
+        }
+        func put(_ number: Int, _ length: Int) throws {
+            let bytes = [UInt8](repeating: UInt8(length & 0xFF), count: length)
+            try ByteView.with(key(number)) { key throws(LMDBError) in
+                try ByteView.with(bytes) { bytes throws(LMDBError) in try writer.put(key, bytes, in: table) }
+            }
+            lengths[number] = length
+        }
+        try put(0, 8)
+        for round in 0..<200 {
+            let held = try #require(lengths.keys.randomElement(using: &generator))
+            let cursor = try writer.cursor(table)
+            defer { cursor.close() }
+            #expect(try ByteView.with(key(held)) { try cursor.find($0) } != nil)
+            // The table grows and shrinks in turn, from nothing to some levels.
+            for _ in 0..<300 {
+                let number = Int.random(in: 0..<4000, using: &generator)
+                if number == held { continue }
+                if Int.random(in: 0..<10, using: &generator) < (round / 25 % 2 == 0 ? 8 : 2) {
+                    try put(number, Int.random(in: 0..<1900, using: &generator))
+                } else {
+                    let others = lengths.keys.filter { $0 != held }.prefix(2)
+                    for other in others {
+                        _ = try ByteView.with(key(other)) { try writer.delete($0, in: table) }
+                        lengths[other] = nil
+                    }
+                }
+            }
+            #expect(try ByteView.with(key(held)) { key in try cursor.currentRow()?.key == key })
+            let length = Int.random(in: 0..<1900, using: &generator)
+            try ByteView.with(key(held)) { key in
+                let memory = try unsafe cursor.reserveCurrent(key, count: length)
+                unsafe memory.initializeMemory(as: UInt8.self, repeating: UInt8(length & 0xFF))
+            }
+            lengths[held] = length
+        }
+        #expect(try writer.statistics(of: table).entries == lengths.count)
+        for (number, length) in lengths {
+            let value = try ByteView.with(key(number)) { try writer.get($0, in: table).map { Array($0) } }
+            #expect(value == [UInt8](repeating: UInt8(length & 0xFF), count: length))
+        }
+    }
 }

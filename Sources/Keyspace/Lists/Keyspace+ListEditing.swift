@@ -49,7 +49,7 @@ extension Keyspace {
                 }
             }
             if let long { try letGo(blob: long.blob, length: long.count, &edit.record) }
-            try finishList(&edit, rows, key, database)
+            try finishList(&edit, &rows, key, database)
         }
     }
 
@@ -88,7 +88,7 @@ extension Keyspace {
             try withEntry(bytes, staged: staged?.blob(0) ?? 0, &edit) { entry throws(LMDBError) in
                 try rows.insert(entry, at: position)
             }
-            try finishList(&edit, rows, key, database)
+            try finishList(&edit, &rows, key, database)
             return edit.record.count
         }
     }
@@ -185,7 +185,7 @@ extension Keyspace {
                 }
             }
             edit.record = record
-            try finishList(&edit, rows, key, database)
+            try finishList(&edit, &rows, key, database)
         }
     }
 
@@ -217,7 +217,7 @@ extension Keyspace {
                     try rows.push(TreeEntry(body: bytes), at: .tail)
                 }
             }
-            try finishList(&edit, rows, key, database)
+            try finishList(&edit, &rows, key, database)
         }
     }
 }

@@ -48,7 +48,7 @@ extension Keyspace {
                 number += 1
             }
             edit.applyLimit(limits)
-            try finishList(&edit, rows, key, database)
+            try finishList(&edit, &rows, key, database)
             return edit.record.count
         }
     }
@@ -120,14 +120,14 @@ extension Keyspace {
             if entry.isReference { long = element }
         }
         if let long { try letGo(blob: long.blob, length: long.count, &edit.record) }
-        try finishList(&edit, rows, key, database)
+        try finishList(&edit, &rows, key, database)
     }
 
     // MARK: Rows
 
     /// The list that is edited, as rows; its root is in `packed`.
     @inline(__always)
-    func listRows(_ edit: CollectionEdit) throws(LMDBError) -> ListRows<TreeRows> {
+    func listRows(_ edit: borrowing CollectionEdit) throws(LMDBError) -> ListRows<TreeRows> {
         guard let root = ListRoot(packed.view) else { throw .corrupted }
         return ListRows(TreeRows(self, edit.record), root)
     }
@@ -147,7 +147,7 @@ extension Keyspace {
     @inline(__always)
     func finishList(
         _ edit: inout CollectionEdit,
-        _ rows: ListRows<TreeRows>,
+        _ rows: inout ListRows<TreeRows>,
         _ key: ByteView,
         _ database: Int
     ) throws(LMDBError) {

@@ -1,0 +1,92 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+public import Bytes
+
+/// A leaf in the map, as LMDB 0.9 lays it out in its files, to read its rows by their numbers.
+///
+/// `[page number: 8][unused: 2][flags: 2][the slots end at: 2][the rows begin at: 2]`, then a slot of 2 bytes for each
+/// row in their order: where on the page it begins. A row is `[length and flags: 6][length of the key: 2][key]…`. It is
+/// good until the next change of the table.
+@safe
+struct LeafPage {
+    private let base: UnsafeRawPointer
+    private let pageSize: Int
+    /// How many rows there are.
+    let count: Int
+
+    private static let slotsStart = 16
+    private static let keyStart = 8
+    private static let isLeaf: UInt16 = 0x02
+    /// The flags of overflow pages, and of leaves without lengths of keys and their sub-pages.
+    private static let isOther: UInt16 = 0x04 | 0x20 | 0x40
+
+    /// The page on which `key` lies, which LMDB has lent; nil if it does not look like a leaf.
+    init?(holding key: ByteView, pageSize: Int) {
+        guard let address = unsafe key.rawBuffer.baseAddress else { return nil }
+        // The map and its pages begin at multiples of the page size, which is a power of two.
+        let offset = Int(bitPattern: address) & (pageSize - 1)
+        unsafe base = address - offset
+        self.pageSize = pageSize
+        let flags = unsafe base.load(fromByteOffset: 10, as: UInt16.self)
+        let slotsEnd = Int(unsafe base.load(fromByteOffset: 12, as: UInt16.self))
+        guard flags & LeafPage.isLeaf != 0, flags & LeafPage.isOther == 0 else { return nil }
+        guard slotsEnd >= LeafPage.slotsStart, slotsEnd <= pageSize else { return nil }
+        count = (slotsEnd - LeafPage.slotsStart) / 2
+    }
+
+    @inline(__always)
+    private func rowStart(_ index: Int) -> Int {
+        Int(unsafe base.load(fromByteOffset: LeafPage.slotsStart + 2 * index, as: UInt16.self))
+    }
+
+    /// The number of the row whose key is `key`, which lies on this page; nil if there is none.
+    ///
+    /// O(rows), in the order in which they are, without a look at them.
+    func index(of key: ByteView) -> Int? {
+        guard let address = unsafe key.rawBuffer.baseAddress else { return nil }
+        let start = unsafe address - base - LeafPage.keyStart
+        for index in 0..<count where rowStart(index) == start { return index }
+        return nil
+    }
+
+    /// The key of the row with the number `index`; nil if it does not lie on the page.
+    func key(at index: Int) -> ByteView? {
+        guard index >= 0, index < count else { return nil }
+        let start = rowStart(index) + LeafPage.keyStart
+        guard start <= pageSize else { return nil }
+        let length = Int(unsafe base.loadUnaligned(fromByteOffset: start - 2, as: UInt16.self))
+        guard start + length <= pageSize else { return nil }
+        return unsafe ByteView(UnsafeRawBufferPointer(start: base + start, count: length))
+    }
+}
+
+extension Cursor {
+    /// Goes from `row`, on which the cursor stands, over `count` rows and returns the one behind them, if `isWithin`
+    /// holds for its key; `isWithin` must hold for the first ones of all rows from `row` on and for no other.
+    ///
+    /// O(pages): what lies on one page is not looked at. Where the cursor stands when it returns nil is not said.
+    public func skip(
+        _ count: Int,
+        from row: Row,
+        pageSize: Int,
+        while isWithin: (ByteView) -> Bool
+    ) throws(LMDBError) -> Row? {
+        var key = row.key
+        var left = count
+        while true {
+            guard let page = LeafPage(holding: key, pageSize: pageSize), let index = page.index(of: key),
+                let last = page.key(at: page.count - 1)
+            else { throw .corrupted }
+            if index + left < page.count {
+                guard let wanted = page.key(at: index + left), isWithin(wanted) else { return nil }
+                return try find(wanted).map { Row(key: wanted, value: $0) }
+            }
+            guard isWithin(last) else { return nil }
+            left -= page.count - index
+            // On its own page a key is found without a search from the root.
+            guard try find(last) != nil, let next = try next() else { return nil }
+            key = next.key
+        }
+    }
+}
