@@ -103,7 +103,8 @@ struct KeyspaceTests {
         try fill(0..<10_000, 1)
         try checkpoint(keyspace, offset: 1)
         #expect(keyspace.storageStatistics.mapBytes == 64 << 20)
-        // This commit grows the map, and is never made durable; neither are those after it, which free many of its pages.
+        // This commit grows the map, and is never made durable; neither are those after it, which free many of the
+        // durable one's pages.
         try fill(10_000..<25_000, 2)
         #expect(try keyspace.commit(at: LogPosition(offset: 2)) != nil)
         #expect(keyspace.storageStatistics.mapBytes == 128 << 20)
