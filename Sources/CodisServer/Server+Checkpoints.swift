@@ -63,6 +63,15 @@ extension Server {
         if checkpoints.running == nil { startCheckpoint() } else { checkpoints.isWanted = true }
     }
 
+    /// Whether a checkpoint is still on its way while the next has much to do already: more commits would only have
+    /// the files grow. Who brings large amounts then waits for `afterRunningCheckpoint(_:)`.
+    var isAheadOfDisk: Bool { checkpoints.running != nil && keyspace.isAheadOfCheckpoint }
+
+    /// Has `body` called when the running checkpoint has ended.
+    func afterRunningCheckpoint(_ body: @escaping () -> Void) {
+        checkpoints.runningWaiters.append { [loop] _ in loop.assumeIsolated().execute(body) }
+    }
+
     /// The place behind everything that the log holds.
     var position: LogPosition {
         LogPosition(identity: checkpoints.identity, offset: effects.endOffset, database: effects.selected)
@@ -121,20 +130,6 @@ extension Server {
             database: commandStart.database
         )
         if let checkpoint = try keyspace.commit(at: position) { begin(checkpoint) }
-    }
-
-    /// Whether the log is on the disk up to `offset`, after writing and syncing it if need be.
-    func isLogSynced(upTo offset: UInt64) -> Bool {
-        // While the log is replayed it is there already.
-        guard let commandLog = effects.log else { return true }
-        do throws(CommandLogError) {
-            if commandLog.endOffset < offset { try commandLog.writeFrame() }
-            if commandLog.syncedOffset < offset { try commandLog.syncNow() }
-            return commandLog.syncedOffset >= offset
-        } catch {
-            log.warning("Syncing the log: \(error)")
-            return false
-        }
     }
 
     private func begin(_ checkpoint: Checkpoint) {

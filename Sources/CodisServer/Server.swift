@@ -149,7 +149,6 @@ final class Server: @unchecked Sendable {
     /// Has the keyspace commit through this server when it must.
     func prepareKeyspace() {
         keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
-        keyspace.onMakingDurable = { [unowned self] in isLogSynced(upTo: $0.offset) }
     }
 
     /// The directory of the data, whatever CONFIG SET says since the start.

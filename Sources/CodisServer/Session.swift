@@ -196,13 +196,18 @@ final class Session: @unchecked Sendable {
         if output.readableBytes > 0 || closesAfterReply { server.touch(self) }
     }
 
-    /// Has further commands wait for others if those so far have taken long; for commands of servers, which send many
-    /// and large ones at a time.
+    /// Has further commands wait for others if those so far have taken long, or for the disk if it lags behind; for
+    /// commands of servers, which send many and large ones at a time.
     func yieldIfLong() {
         let server = server
-        guard server.clock.monotonicNanoseconds - turnStartNanoseconds > Session.longestTurn, isOpen else { return }
-        holds.insert(.turn)
-        server.loop.scheduleTask(in: Server.turnGap) { [self] in resume(.turn) }
+        guard isOpen else { return }
+        if server.isAheadOfDisk {
+            holds.insert(.turn)
+            server.afterRunningCheckpoint { [self] in resume(.turn) }
+        } else if server.clock.monotonicNanoseconds - turnStartNanoseconds > Session.longestTurn {
+            holds.insert(.turn)
+            server.loop.scheduleTask(in: Server.turnGap) { [self] in resume(.turn) }
+        }
     }
 
     private static let longestTurn: Int64 = 2_000_000

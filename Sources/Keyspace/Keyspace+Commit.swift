@@ -12,11 +12,14 @@ public struct Checkpoint: Sendable {
     let commit: Int
     let metaPage: [UInt8]
     let durable: DurableMeta
+    let environment: Environment
+    let changesManyPages: Bool
 
     /// Syncs the data file and saves the commit's meta page; blocks for as long as the disk takes.
     ///
     /// - Throws: `KeyspaceError.failed`; it must not be tried again.
     public func makeDurable() throws(KeyspaceError) {
+        if changesManyPages { environment.unmapPages() }
         try durable.save(commit: commit, page: metaPage)
     }
 }
@@ -29,11 +32,19 @@ extension Keyspace {
     ///
     /// The list of those that were freed is sorted and written by the commit.
     public var commitIsDue: Bool {
-        transaction.dirtyPages >= options.dirtyPages || transaction.freedPages >= options.dirtyPages
+        // While a checkpoint is under way a commit cannot be made durable, so it waits for as long as it can.
+        hasTaken(isMakingDurable ? options.dirtyPages : duePages)
+    }
+
+    /// Whether a commit would be due, but that the one before is still being made durable.
+    public var isAheadOfCheckpoint: Bool { isMakingDurable && hasTaken(duePages) }
+
+    private func hasTaken(_ pages: Int) -> Bool {
+        transaction.dirtyPages >= pages || transaction.freedPages >= pages
     }
 
     /// Whether the open transaction has used up half of what it may change before a commit is due.
-    public var isCommitAdvisable: Bool { transaction.dirtyPages >= options.dirtyPages / 2 }
+    public var isCommitAdvisable: Bool { transaction.dirtyPages >= duePages / 2 }
 
     /// Whether what must stay in the open transaction may change more.
     public var transactionHasRoom: Bool { transaction.dirtyPages < options.mostDirtyPages }
@@ -66,7 +77,15 @@ extension Keyspace {
         guard pendingCheckpoint == nil, last > durableCommit else { return nil }
         do throws(LMDBError) {
             let page = try environment.metaPage(ofTransaction: last)
-            let checkpoint = Checkpoint(position: state.position, commit: last, metaPage: page, durable: durable)
+            let checkpoint = Checkpoint(
+                position: state.position,
+                commit: last,
+                metaPage: page,
+                durable: durable,
+                environment: environment,
+                changesManyPages: takenPages > environment.information.lastPage / 64 || mapGrowsSoon
+            )
+            takenPages = 0
             pendingPin = try environment.beginReading()
             pendingCheckpoint = checkpoint
             return checkpoint
@@ -91,6 +110,7 @@ extension Keyspace {
             state.write(to: &writer)
             closeCursor()
             let taken = transaction.dirtyPages
+            takenPages += taken
             try transaction.commit()
             hasUncommittedChanges = false
             hasCommitted = true
@@ -134,46 +154,32 @@ extension Keyspace {
         room.freePages = countFreePages()
     }
 
-    /// Doubles the map when half of it is used.
-    ///
-    /// No transaction may be open for that, so snapshots are cut and the pin on the durable commit is taken anew, on
-    /// the last commit. That protects the commit before as well: what the last one has freed can be used only when
-    /// nobody reads it any more. So it waits for a commit right behind the durable one; mostly the next is. Should it
-    /// still not have come when three quarters are used, the last commit is made durable here and now.
+    /// Whether the map is nearly half used. The fewer of its pages the process has at hand then, the less long it takes
+    /// to move it.
+    private var mapGrowsSoon: Bool {
+        let information = environment.information
+        return information.lastPage * environment.pageSize > information.mapSizeBytes / 8 * 3
+    }
+
+    /// Doubles the map when half of it is used; snapshots are cut for that.
     private func growMapIfNeeded() throws(LMDBError) {
         let information = environment.information
         let used = (information.lastPage + 1) * environment.pageSize
         guard used > information.mapSizeBytes / 2 else { return }
-        let last = information.lastTransaction
-        if durableCommit < last - 1 {
-            guard used > information.mapSizeBytes / 4 * 3, try makeDurableNow(last) else { return }
-        }
         cutSnapshots()
-        durablePin?.abort()
-        pendingPin?.abort()
-        pendingPin = nil
-        pendingCheckpoint = nil
         try environment.setMapSize(bytes: information.mapSizeBytes * 2)
-        durablePin = try environment.beginReading()
     }
 
-    /// Makes the last commit durable on this thread; false if that has to wait for the log.
-    private func makeDurableNow(_ last: Int) throws(LMDBError) -> Bool {
-        // A tree that is ahead of the log could not be opened.
-        guard onMakingDurable?(state.position) ?? true else { return false }
-        let page = try environment.metaPage(ofTransaction: last)
-        do throws(KeyspaceError) { try durable.save(commit: last, page: page) } catch {
-            fail(error)
-            throw .system(EIO)
-        }
-        durableCommit = last
-        return true
-    }
-
-    /// Learns from the last commit how much room there is.
+    /// Learns from the last commit how much room there is, and how large the next may become.
+    ///
+    /// A commit takes time for each of its pages. The less often a transaction comes back to a page that it has taken,
+    /// the less there is to be gained from a large one, and in large data that is seldom.
     func measureRoom(takenPages: Int = 0) {
+        let lastPage = environment.information.lastPage
+        let most = options.dirtyPages
+        duePages = lastPage <= 2 * most ? most : most / 4
         room.begin(
-            lastPage: environment.information.lastPage,
+            lastPage: lastPage,
             freePages: countFreePages(),
             takenPages: takenPages
         )

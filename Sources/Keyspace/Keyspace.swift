@@ -13,7 +13,8 @@ public struct KeyspaceOptions: Sendable {
     ///
     /// It grows as they do.
     public var mapSizeBytes = 0
-    /// A commit is due when about this many pages were changed since the last one.
+    /// A commit is due when about this many pages were changed since the last one; after a quarter of them in
+    /// data of more than twice as many.
     public var dirtyPages = 32768
     /// Changes that must be committed together may change about this many pages.
     ///
@@ -94,10 +95,6 @@ public final class Keyspace {
     /// Why the engine cannot go on, once it cannot.
     public var failure: KeyspaceError? { reader.failure }
 
-    /// Called before a commit is made durable by the keyspace itself: tells whether the log is on the disk up to the
-    /// commit's position, which it must be.
-    public var onMakingDurable: ((_ position: LogPosition) -> Bool)?
-
     /// Called in the middle of a very large write when the transaction must not grow further.
     ///
     /// It must commit, for the position of the log *before* the command that runs.
@@ -108,6 +105,10 @@ public final class Keyspace {
     var pendingPin: Transaction?
     var pendingCheckpoint: Checkpoint?
     var durableCommit: Int
+    /// So many changed pages make the next commit due.
+    var duePages = 0
+    /// Pages that commits have taken since the last checkpoint began.
+    var takenPages = 0
     var hasUncommittedChanges = false
     let prefetcher: FilePrefetcher
     /// Whether this object has committed: the handles of its tables are good for readers from then on.

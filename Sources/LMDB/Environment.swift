@@ -1,11 +1,10 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
+internal import Bytes
 internal import CLMDB
 internal import Glibc
-
-/// The size of a huge page of the processors that we know, in bytes.
-private let hugePageBytes = 2 << 20
+internal import Synchronization
 
 /// An LMDB environment: one data file, mapped writable, whose commits are not synced by LMDB.
 ///
@@ -18,6 +17,14 @@ private let hugePageBytes = 2 << 20
 @safe
 public final class Environment: @unchecked Sendable {
     let handle: OpaquePointer
+    private let map: Mutex<Map>
+
+    /// The map, as far as it is known.
+    private struct Map {
+        /// 0 if it was not looked up yet, or cannot be found.
+        var address: UInt = 0
+        var length: Int
+    }
 
     /// The size of a page, in bytes.
     public let pageSize: Int
@@ -46,6 +53,7 @@ public final class Environment: @unchecked Sendable {
             throw error
         }
         unsafe handle = environment
+        map = Mutex(Map(length: mapSizeBytes))
         var statistics = MDB_stat()
         unsafe mdb_env_stat(environment, &statistics)
         pageSize = Int(statistics.ms_psize)
@@ -78,30 +86,50 @@ public final class Environment: @unchecked Sendable {
 
     /// Has the kernel bring `pages` of the data file into memory, those that are not there; for any thread.
     ///
-    /// They come as huge pages where the file system knows these: then one fault of the thread that writes the map
-    /// opens 2 MiB of it, and the write-back of a checkpoint does not interrupt that thread for each 4 KiB. Pages
-    /// behind the end of the data are filled with zeros.
+    /// They come as pages of the smallest size: a write to a larger one through the map makes all of it dirty, and a
+    /// checkpoint of rows here and there would write the whole file. Pages behind the end of the data are filled with
+    /// zeros.
     public func fetch(_ pages: Range<Int>) {
-        let start = pages.lowerBound * pageSize / hugePageBytes * hugePageBytes
-        // How long the file is the system says: what LMDB knows lies in the map, which its thread may be replacing.
-        var status = stat()
-        guard unsafe fstat(fileDescriptor, &status) == 0 else { return }
-        let end = min(pages.upperBound * pageSize, Int(status.st_size))
-        guard start < end else { return }
-        // By way of a second map, because in the first the kernel is to bring in nothing that nobody asked for.
-        let found = unsafe mmap(nil, end - start, PROT_READ, MAP_SHARED, fileDescriptor, off_t(start))
-        guard let map = unsafe found, unsafe map != MAP_FAILED else { return }
-        defer { unsafe munmap(map, end - start) }
-        unsafe madvise(map, end - start, MADV_HUGEPAGE)
-        // One huge page at a time, since the kernel does not let go of a core while it fills one.
-        unsafe madvise(map, end - start, MADV_RANDOM)
-        for offset in stride(from: 0, to: end - start, by: hugePageBytes) {
-            let length = min(hugePageBytes, end - start - offset)
-            if unsafe madvise(map + offset, length, MADV_POPULATE_READ) != 0 {
-                // Linux before 5.14 cannot do it.
-                posix_fadvise(fileDescriptor, off_t(start + offset), off_t(length), POSIX_FADV_WILLNEED)
+        // The kernel does no more at once than the device reads ahead, mostly 128 KiB.
+        let step = (128 << 10) / pageSize
+        for start in stride(from: pages.lowerBound, to: pages.upperBound, by: step) {
+            let count = min(step, pages.upperBound - start)
+            posix_fadvise(fileDescriptor, off_t(start * pageSize), off_t(count * pageSize), POSIX_FADV_WILLNEED)
+        }
+    }
+
+    /// Takes the pages of the map from the process, which stay in memory and come back as they are touched; for any
+    /// thread.
+    ///
+    /// A page that is open for writing when the kernel writes it to the disk has to be closed on every core, one by
+    /// one. Where there are many, this is far cheaper.
+    public func unmapPages() {
+        map.withLock { map in
+            if map.address == 0 { map.address = mapAddress() }
+            guard let address = unsafe UnsafeMutableRawPointer(bitPattern: map.address) else { return }
+            // In parts, so that nobody waits long for the kernel's locks.
+            let part = 64 << 20
+            for offset in stride(from: 0, to: map.length, by: part) {
+                unsafe madvise(address + offset, min(part, map.length - offset), MADV_DONTNEED)
             }
         }
+    }
+
+    /// Where the map begins, which LMDB keeps to itself: a page that holds a row begins with its own number.
+    private func mapAddress() -> UInt {
+        guard let reader = try? beginReading() else { return 0 }
+        defer { reader.abort() }
+        guard let cursor = try? reader.cursor(Transaction.names) else { return 0 }
+        defer { cursor.close() }
+        guard let first = try? cursor.first(), let page = LeafPage(holding: first.key, pageSize: pageSize) else {
+            return 0
+        }
+        let address = unsafe page.mapAddress
+        // The first page is a meta page: its number is zero, and this stands behind its head.
+        let magic: UInt32 = 0xBEEF_C0DE
+        guard unsafe address.load(as: Int.self) == 0, unsafe address.load(fromByteOffset: 16, as: UInt32.self) == magic
+        else { return 0 }
+        return UInt(bitPattern: address)
     }
 
     /// What LMDB says of its map and its last commit (`mdb_env_info`).
@@ -128,9 +156,18 @@ public final class Environment: @unchecked Sendable {
         )
     }
 
-    /// Changes the map's size; no transaction may be open in this process (`mdb_env_set_mapsize`).
+    /// Changes the map's size, which moves the map.
+    ///
+    /// No write transaction may be open, and no read transaction may be used any more to read (`mdb_env_set_mapsize`).
+    /// But one that does not read goes on to keep the pages of its commit from being used again: for that it has a
+    /// place in the lock file, not in the map.
     public func setMapSize(bytes: Int) throws(LMDBError) {
-        try unsafe LMDBError.check(mdb_env_set_mapsize(handle, bytes))
+        let code = map.withLock { map in
+            let code = unsafe mdb_env_set_mapsize(handle, bytes)
+            map = Map(length: information.mapSizeBytes)
+            return code
+        }
+        try LMDBError.check(code)
     }
 
     /// A copy of the meta page that commit number `transaction` wrote; call it before the next commit but one.

@@ -35,6 +35,9 @@ struct LeafPage {
         count = (slotsEnd - LeafPage.slotsStart) / 2
     }
 
+    /// Where the map begins that this page is of: it begins with its own number.
+    var mapAddress: UnsafeRawPointer { unsafe base - base.load(as: Int.self) * pageSize }
+
     @inline(__always)
     private func rowStart(_ index: Int) -> Int {
         Int(unsafe base.load(fromByteOffset: LeafPage.slotsStart + 2 * index, as: UInt16.self))

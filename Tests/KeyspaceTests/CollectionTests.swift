@@ -174,19 +174,21 @@ struct CollectionTests {
             options.dirtyPages = 1000
             let keyspace = try open(options)
             var calls = 0
+            var lastCall = Int.max
             keyspace.onPressure = { () throws(KeyspaceError) in
                 if let checkpoint = try keyspace.commit(at: LogPosition(offset: 1)) {
                     try checkpoint.makeDurable()
                     keyspace.finish(checkpoint)
                 }
                 calls += 1
-                if calls == 20 { throw .failed("the power is lost") }
+                if calls == lastCall { throw .failed("the power is lost") }
             }
             defer { keyspace.onPressure = nil }
             try set(keyspace, "hash", [(bytes("a"), bytes("1")), (bytes("large"), large)])
             #expect(calls > 5)
             #expect(get(keyspace, "hash", bytes("large")) == large)
             #expect(keyspace.check() == [])
+            lastCall = calls + 5
             #expect(throws: KeyspaceError.self) { try set(keyspace, "hash", [(bytes("more"), large)]) }
         }
         let keyspace = try open()

@@ -57,41 +57,14 @@ struct KeyspaceTests {
         #expect(keyspace.check() == [])
     }
 
-    @Test("A map that must grow now makes a commit durable for it, but only when the log is on the disk up to there")
-    func growthAndLog() throws {
+    @Test(
+        "The map grows without a sync, however many commits are not durable, and what was durable stays whole",
+        arguments: [1, 4]
+    )
+    func growthWithoutSync(commits: Int) throws {
         var options = KeyspaceOptions()
         options.mapSizeBytes = 64 << 20
         let keyspace = try open(options)
-        let value = [UInt8](repeating: 1, count: 4 << 20)
-        var asked: [UInt64] = []
-        var answer = false
-        keyspace.onMakingDurable = { position in
-            asked.append(position.offset)
-            return answer
-        }
-        for number in 0..<13 {
-            try ByteView.with(value) { try keyspace.setString(ByteView("key"), in: number, to: $0) }
-            _ = try keyspace.commit(at: LogPosition(offset: UInt64(number)))
-        }
-        #expect(!asked.isEmpty)
-        #expect(keyspace.storageStatistics.mapBytes == 64 << 20)
-        answer = true
-        try keyspace.setString(ByteView("key"), in: 13, to: ByteView("1"))
-        _ = try keyspace.commit(at: LogPosition(offset: 99))
-        #expect(asked.last == 99)
-        #expect(keyspace.storageStatistics.mapBytes == 128 << 20)
-        #expect(keyspace.check() == [])
-    }
-
-    @Test("The map grows behind a durable commit without a sync, and what was durable stays whole")
-    func growthBehindDurable() throws {
-        var options = KeyspaceOptions()
-        options.mapSizeBytes = 64 << 20
-        let keyspace = try open(options)
-        keyspace.onMakingDurable = { _ in
-            Issue.record("nothing has to be made durable")
-            return false
-        }
         func fill(_ keys: Range<Int>, _ byte: UInt8) throws {
             let value = [UInt8](repeating: byte, count: 700)
             for number in keys {
@@ -103,11 +76,15 @@ struct KeyspaceTests {
         try fill(0..<10_000, 1)
         try checkpoint(keyspace, offset: 1)
         #expect(keyspace.storageStatistics.mapBytes == 64 << 20)
-        // This commit grows the map, and is never made durable; neither are those after it, which free many of the
-        // durable one's pages.
-        try fill(10_000..<25_000, 2)
-        #expect(try keyspace.commit(at: LogPosition(offset: 2)) != nil)
-        #expect(keyspace.storageStatistics.mapBytes == 128 << 20)
+        // None of these commits is made durable; the last one grows the map.
+        for number in 0..<commits {
+            let keys = 15_000 / commits
+            try fill(10_000 + number * keys..<10_000 + (number + 1) * keys, 2)
+            let checkpoint = try keyspace.commit(at: LogPosition(offset: 2))
+            #expect((checkpoint != nil) == (number == 0))
+        }
+        #expect(keyspace.storageStatistics.mapBytes > 64 << 20)
+        // These free many of the durable one's pages.
         for round in 0..<2 {
             try fill(0..<2000, UInt8(3 + round))
             for number in 2000..<4000 { _ = try ByteView.with("key:\(number)") { try keyspace.remove($0, in: 0) } }
@@ -128,6 +105,33 @@ struct KeyspaceTests {
             let value = ByteView.with("key:\(number)") { found.find($0, in: 0)?.inlineValue.map { Array($0) } }
             #expect(value == [UInt8](repeating: 1, count: 700))
         }
+    }
+
+    @Test("A checkpoint that was begun before the map grew is made durable after it")
+    func growthDuringCheckpoint() throws {
+        var options = KeyspaceOptions()
+        options.mapSizeBytes = 64 << 20
+        let value = [UInt8](repeating: 7, count: 4 << 20)
+        do {
+            let keyspace = try open(options)
+            var begun: Checkpoint?
+            for number in 0..<16 {
+                try ByteView.with(value) { try keyspace.setString(ByteView("key"), in: number, to: $0) }
+                let checkpoint = try keyspace.commit(at: LogPosition(offset: UInt64(number)))
+                if begun == nil { begun = checkpoint }
+            }
+            #expect(keyspace.storageStatistics.mapBytes > 64 << 20)
+            let checkpoint = try #require(begun)
+            try checkpoint.makeDurable()
+            keyspace.finish(checkpoint)
+            #expect(keyspace.storageStatistics.commitsNotDurable == 15)
+            #expect(keyspace.check() == [])
+        }
+        let keyspace = try open(options)
+        #expect(keyspace.position.offset == 0)
+        #expect(keyspace.keyCount(in: 0) == 1)
+        #expect(keyspace.keyCount(in: 1) == 0)
+        #expect(keyspace.check() == [])
     }
 
     @Test("A directory without its durable state, or with a damaged one, is refused")

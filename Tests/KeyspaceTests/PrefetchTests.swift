@@ -42,8 +42,7 @@ struct PrefetchTests {
                 try ByteView.with(value) { try keyspace.setString(key, in: 0, to: $0) }
             }
         }
-        // There is no checkpoint to finish when the map has grown.
-        guard let checkpoint = try keyspace.commit(at: LogPosition(offset: offset)) else { return }
+        let checkpoint = try #require(try keyspace.commit(at: LogPosition(offset: offset)))
         try checkpoint.makeDurable()
         keyspace.finish(checkpoint)
     }
@@ -91,6 +90,29 @@ struct PrefetchTests {
             let behind = storage.usedBytes..<storage.allocatedBytes
             #expect(waitUntil { residentBytes(behind) == behind.count })
         }
+    }
+
+    @Test("A checkpoint of a few rows here and there makes the kernel write little more than their pages")
+    func written() throws {
+        do {
+            let keyspace = try Keyspace(directory: path)
+            try fill(keyspace, keys: 0..<40_000, offset: 1)
+        }
+        let keyspace = try Keyspace(directory: path)
+        let used = keyspace.storageStatistics.usedBytes
+        #expect(waitUntil { residentBytes(0..<used) > used / 10 * 9 })
+        let before = try writtenBytes()
+        for number in 0..<40 { try fill(keyspace, keys: number * 1000..<number * 1000 + 1, offset: UInt64(number)) }
+        // 40 checkpoints of a row's path, of what is kept of its slot, and of the list of free pages.
+        #expect(try writtenBytes() - before < used / 2)
+    }
+
+    /// What this thread has made the kernel write, in bytes.
+    private func writtenBytes() throws -> Int {
+        let file = try #require(FileHandle(forReadingAtPath: "/proc/thread-self/io"))
+        let text = String(decoding: try #require(try file.readToEnd()), as: UTF8.self)
+        let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("write_bytes:") })
+        return try #require(Int(line.split(separator: " ")[1]))
     }
 
     @Test("The kernel reads only the page that is asked for, also after the map has grown")

@@ -118,6 +118,7 @@ enum SlotRestoreCommands {
         call.session.hasWritten = true
         try staged.append(elements, type: type, for: call.session)
         call.reply.writeReplyOK()
+        call.session.yieldIfLong()
     }
 }
 
