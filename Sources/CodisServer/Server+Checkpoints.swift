@@ -63,8 +63,9 @@ extension Server {
         if checkpoints.running == nil { startCheckpoint() } else { checkpoints.isWanted = true }
     }
 
-    /// Whether a checkpoint is still on its way while the next has much to do already: more commits would only have
-    /// the files grow. Who brings large amounts then waits for `afterRunningCheckpoint(_:)`.
+    /// Whether a checkpoint is still on its way while the next has much to do already.
+    ///
+    /// More commits would only have the file grow, so who brings large amounts waits for `afterRunningCheckpoint(_:)`.
     var isAheadOfDisk: Bool { checkpoints.running != nil && keyspace.isAheadOfCheckpoint }
 
     /// Has `body` called when the running checkpoint has ended.
@@ -296,8 +297,7 @@ extension Server {
     func scheduleReclaim() {
         guard !cron.isReclaimScheduled, keyspace.hasReclaimWork else { return }
         cron.isReclaimScheduled = true
-        // By the clock rather than at once: what is executed at once runs before the sockets are read again.
-        loop.scheduleTask(in: .microseconds(300)) { [unowned self] in
+        schedule(after: Server.turnGap) { [unowned self] in
             cron.isReclaimScheduled = false
             reclaimStep()
             scheduleReclaim()

@@ -59,8 +59,7 @@ extension Server {
     }
 
     private func scheduleSlice(_ work: SteppedCommand) {
-        // By the clock rather than at once: what is executed at once runs before the sockets are read again.
-        loop.scheduleTask(in: .microseconds(50)) { [self] in
+        schedule(after: .microseconds(50)) { [self] in
             clock.readAll()
             var reply = ByteBuffer()
             var isDone = true
@@ -71,7 +70,9 @@ extension Server {
                 reply.writeReplyError(error.line)
             }
             needsTickEnd()
-            guard isDone else { return scheduleSlice(work) }
+            guard isDone else {
+                return isAheadOfDisk ? afterRunningCheckpoint { self.scheduleSlice(work) } : scheduleSlice(work)
+            }
             // The reply must not go before what was done is in the log.
             work.session.hasWritten = true
             work.session.reply { $0.writeBuffer(&reply) }

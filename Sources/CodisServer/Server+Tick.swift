@@ -10,9 +10,17 @@ internal import NIOCore
 /// The first command of a tick schedules it; it runs when all sockets that were ready have been read. So a reply is
 /// never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
 extension Server {
-    /// Work that is done in turns leaves so long between two of them, and the loop reads its sockets there; a task that
-    /// a task executes comes before that.
+    /// Work that is done in turns, and is in no hurry, leaves so long between two of them.
     static let turnGap = TimeAmount.microseconds(300)
+
+    /// Has `turn` run after `gap`, and not before the loop has read its sockets again.
+    ///
+    /// The loop runs what it was told to execute, and timers that are due, before it looks at its sockets; and a timer
+    /// that is set now may well be due when the tick has ended, after the log was written. So it is set then.
+    func schedule(after gap: TimeAmount, turn: @escaping @Sendable () -> Void) {
+        turns.append((gap, turn))
+        needsTickEnd()
+    }
 
     /// Has the end of the tick run.
     @inline(__always)
@@ -54,6 +62,8 @@ extension Server {
         answered.removeAll(keepingCapacity: true)
         if outcome == .written { startCheckpointIfDue() }
         if !snapshotRequests.isEmpty { takeSnapshots() }
+        for (gap, turn) in turns { loop.scheduleTask(in: gap, turn) }
+        turns.removeAll(keepingCapacity: true)
     }
 
     enum LogOutcome {

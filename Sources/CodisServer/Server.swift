@@ -106,6 +106,8 @@ final class Server: @unchecked Sendable {
     var answered: [Session] = []
     var isTickEndScheduled = false
     var tickEndTask: @Sendable () -> Void = {}
+    /// What is to run in turns of the loop of its own, and how long after the end of the tick.
+    var turns: [(gap: TimeAmount, turn: @Sendable () -> Void)] = []
     /// Sessions whose replies wait until the log can be written again.
     var waitingForLog: [Session] = []
 

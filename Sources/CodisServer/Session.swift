@@ -206,7 +206,7 @@ final class Session: @unchecked Sendable {
             server.afterRunningCheckpoint { [self] in resume(.turn) }
         } else if server.clock.monotonicNanoseconds - turnStartNanoseconds > Session.longestTurn {
             holds.insert(.turn)
-            server.loop.scheduleTask(in: Server.turnGap) { [self] in resume(.turn) }
+            server.schedule(after: Server.turnGap) { [self] in resume(.turn) }
         }
     }
 

@@ -154,8 +154,9 @@ extension Keyspace {
         room.freePages = countFreePages()
     }
 
-    /// Whether the map is nearly half used. The fewer of its pages the process has at hand then, the less long it takes
-    /// to move it.
+    /// Whether the map is nearly half used.
+    ///
+    /// The fewer of its pages the process has at hand then, the less long it takes to move it.
     private var mapGrowsSoon: Bool {
         let information = environment.information
         return information.lastPage * environment.pageSize > information.mapSizeBytes / 8 * 3

@@ -452,6 +452,7 @@ struct SlotMigrationFaultTests {
         #expect(try target.command("DBSIZE") == .integer(1))
         let source = try target.connect()
         #expect(try source.command("SLOTSRESTORE-PART", "part", "SADD", "a", "b") == .ok)
+        #expect(try source.command("SLOTSRESTORE-PART", "part", "SADD") == .ok)
         #expect(try target.command("DBSIZE") == .integer(2))
         source.close()
         #expect(waitUntil { (try? target.command("DBSIZE")) == .integer(1) })

@@ -99,26 +99,38 @@ enum SlotRestoreCommands {
 
     /// `SLOTSRESTORE-PART name command [argument …]`: adds to a value that arrives in pieces.
     ///
-    /// It adds what `command name argument …` would; the command is APPEND, RPUSH, SADD, ZADD or HMSET. Without
-    /// arguments it does nothing but tell that this server knows it.
+    /// It adds what `command name argument …` would, now or with later pieces; the command is APPEND, RPUSH, SADD,
+    /// ZADD or HMSET. Without arguments it adds what waits; for a name that is not known it does nothing, but tells
+    /// that this server knows the command.
     ///
     /// The value goes when the connection does.
     static func part(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard let type = StagedValue.type(ofCommand: call.arguments[2]) else { throw .syntax }
-        guard call.arguments.count > 3 else { return call.reply.writeReplyOK() }
         let name = Array(call.arguments[1])
         let known = server.stagedValues[name]
+        if call.arguments.count == 3, known == nil { return call.reply.writeReplyOK() }
         guard known == nil || known?.session === call.session else {
             throw .message("ERR the value arrives over another connection")
         }
         let staged = known?.value ?? StagedValue(server, name: name, in: call.database)
         guard staged.database == call.database else { throw .message("ERR the value arrives in another database") }
         server.stagedValues[name] = (staged, call.session)
-        let elements = (3..<call.arguments.count).map { call.arguments[$0] }
         call.session.hasWritten = true
-        try staged.append(elements, type: type, for: call.session)
-        call.reply.writeReplyOK()
-        call.session.yieldIfLong()
+        let session = call.session
+        if call.arguments.count > 3 {
+            try staged.take((3..<call.arguments.count).map { call.arguments[$0] }, type: type, for: session)
+            guard staged.isFull else {
+                call.reply.writeReplyOK()
+                return session.yieldIfLong()
+            }
+        }
+        try server.runInSteps(call) { reply throws(CommandError) in
+            try server.checkIsStillMaster()
+            if staged.hasWaiting { try staged.addSomeWaiting(for: session) }
+            guard !staged.hasWaiting else { return false }
+            reply.writeReplyOK()
+            return true
+        }
     }
 }
 

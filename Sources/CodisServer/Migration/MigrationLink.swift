@@ -219,7 +219,7 @@ final class MigrationLink: ChannelInboundHandler, @unchecked Sendable {
             server.clock.readAll()
             if isSettling { settle() } else { send(atLeast: 1, nanoseconds: MigrationLink.furtherTurn) }
         }
-        server.loop.scheduleTask(in: delay, turn)
+        server.schedule(after: delay, turn: turn)
     }
 
     // MARK: Acknowledgements

@@ -171,21 +171,24 @@ extension SlotMigration {
         var pieces = sending.pieces ?? ValuePieces()
         let name = sending.staged[index]?.name ?? ArrivingValue.newName()
         let batch = pieces.next(of: record, server.keyspace)
-        if batch.count > 0 {
-            let command = StagedValue.command(for: record.type)
-            buffer.writeRequestHeader(argumentCount: 3 + batch.count)
-            buffer.writeRequestArgument("SLOTSRESTORE-PART")
-            ByteView.with(name) { buffer.writeRequestArgument($0) }
-            buffer.writeRequestArgument(command)
-            batch.forEach { buffer.writeRequestArgument($0) }
-            sending.expected.append(.part)
-        }
+        if batch.count > 0 { writePart(batch, of: record, named: name, to: &buffer) }
+        // Without elements: what waits for more at the target is to be added.
+        if pieces.isAtEnd { writePart(ElementBatch(), of: record, named: name, to: &buffer) }
         sending.staged[index] = (name, pieces.count)
         sending.pieces = pieces
         if pieces.isAtEnd {
             sending.pieces = nil
             sending.next += 1
         }
+    }
+
+    private func writePart(_ batch: ElementBatch, of record: Record, named name: [UInt8], to buffer: inout ByteBuffer) {
+        buffer.writeRequestHeader(argumentCount: 3 + batch.count)
+        buffer.writeRequestArgument("SLOTSRESTORE-PART")
+        ByteView.with(name) { buffer.writeRequestArgument($0) }
+        buffer.writeRequestArgument(StagedValue.command(for: record.type))
+        batch.forEach { buffer.writeRequestArgument($0) }
+        sending.expected.append(.part)
     }
 
     private func writeHeader(to buffer: inout ByteBuffer) {

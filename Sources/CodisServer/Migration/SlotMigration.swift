@@ -235,9 +235,8 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
 
     /// Calls `body` when others have had their turn.
     func later(_ body: @escaping () -> Void) {
-        // By the clock rather than at once: what is executed at once runs before the sockets are read again.
         let turn = MigrationTurn(body)
-        server.loop.scheduleTask(in: .microseconds(50)) { [self] in
+        server.schedule(after: .microseconds(50)) { [self] in
             server.clock.readAll()
             if !isEnded { turn.body() }
         }

@@ -267,7 +267,7 @@ extension Server {
         return ArrivingKey(key: key, lifetimeMilliseconds: lifetime, value: .staged(name: data, count: Int(count)))
     }
 
-    /// Throws what is wrong with a key that arrives, without changing anything.
+    /// Throws what is wrong with a key that arrives, without changing it.
     func check(_ arriving: ArrivingKey, in database: Int) throws(CommandError) {
         noteReplacing(arriving.key, in: database)
         switch arriving.value {
@@ -278,6 +278,10 @@ extension Server {
                 throw .init(payload: error)
             }
         case .staged(let name, let count):
+            if let arriving = stagedValues[Array(name)] {
+                // Our servers have seen to that before.
+                while arriving.value.hasWaiting { try arriving.value.addSomeWaiting(for: arriving.session) }
+            }
             guard StagedValue(self, name: Array(name), in: database).isComplete(count: count) else {
                 throw .message("ERR the value has not arrived as a whole")
             }

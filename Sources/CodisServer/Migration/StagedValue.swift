@@ -18,6 +18,9 @@ final class StagedValue {
     private unowned let server: Server
     /// When it expires, in ms since 1970; 0 before the first piece.
     private var expireAtMilliseconds: Int64 = 0
+    /// What has arrived and was not added yet.
+    private var waiting: WaitingElements?
+    private var waitingType = ValueType.string
 
     /// How long a value waits for its next piece.
     static let lifetimeMilliseconds: Int64 = 60_000
@@ -44,20 +47,53 @@ final class StagedValue {
         ValueType.allCases.first { name.equalsIgnoringCase(command(for: $0)) }
     }
 
+    /// Takes what stands behind the key in the arguments of the type's command: some of it waits for more, to be added
+    /// together.
+    func take(_ elements: [ByteView], type: ValueType, for session: Session) throws(CommandError) {
+        if waiting == nil { waiting = WaitingElements(type) }
+        if waiting?.isEmpty ?? true { waitingType = type }
+        if type == waitingType, waiting?.take(elements, server.keyspace) ?? false {
+            return try withName { view throws(CommandError) in
+                if expireAtMilliseconds != 0 { try keepAlive(view) }
+            }
+        }
+        while hasWaiting { try addSomeWaiting(for: session) }
+        try append(elements, type: type, for: session)
+    }
+
+    /// Whether elements wait to be added.
+    var hasWaiting: Bool { !(waiting?.isEmpty ?? true) }
+    /// Whether so many wait that they are to be added now.
+    var isFull: Bool { waiting?.isFull ?? false }
+
+    /// Adds some of the elements that wait.
+    func addSomeWaiting(for session: Session) throws(CommandError) {
+        let type = waitingType
+        try waiting?.withNext(64) { elements throws(CommandError) in
+            try append(elements, type: type, for: session)
+        }
+    }
+
     /// Adds what stands behind the key in the arguments of the type's command.
     func append(_ elements: [ByteView], type: ValueType, for session: Session) throws(CommandError) {
         let name = StagedValue.command(for: type)
         try withName { view throws(CommandError) in
             try server.runWithin([ByteView(name), view] + elements, in: database, for: session)
-            let now = server.clock.milliseconds
-            // Now and then is enough, and the log stays shorter.
-            guard expireAtMilliseconds - now < StagedValue.lifetimeMilliseconds * 3 / 4 else { return }
-            expireAtMilliseconds = now + StagedValue.lifetimeMilliseconds
-            _ = try server.change { () throws(KeyspaceError) in
-                try server.keyspace.setExpiry(view, in: database, atMilliseconds: expireAtMilliseconds)
-            }
-            server.effects.append("PEXPIREAT", view, expireAtMilliseconds, database: database)
+            try keepAlive(view)
         }
+    }
+
+    private func keepAlive(_ view: ByteView) throws(CommandError) {
+        let now = server.clock.milliseconds
+        // Now and then is enough, and the log stays shorter.
+        guard expireAtMilliseconds - now < StagedValue.lifetimeMilliseconds * 3 / 4 else { return }
+        expireAtMilliseconds = now + StagedValue.lifetimeMilliseconds
+        let isThere = try server.change { () throws(KeyspaceError) in
+            try server.keyspace.setExpiry(view, in: database, atMilliseconds: expireAtMilliseconds)
+        }
+        guard isThere else { return }
+        server.effects.append("PEXPIREAT", view, expireAtMilliseconds, database: database)
+        server.needsTickEnd()
     }
 
     /// Whether it is all there: `count` elements, or bytes of a string.
@@ -87,6 +123,7 @@ final class StagedValue {
 
     /// Deletes what has arrived so far.
     func abandon() {
+        waiting = nil
         guard expireAtMilliseconds != 0 else { return }
         withName { view in
             do throws(KeyspaceError) {

@@ -1,7 +1,9 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
+import Bytes
 import CodisTesting
+import Keyspace
 import Testing
 
 @testable import CodisServer
@@ -134,7 +136,7 @@ struct SlotRestoreCommandsTests {
         #expect(redis("SLOTSRESTORE-PART p hmset b 3 c 4") == .ok)
         #expect(redis("SLOTSRESTORE-PART q APPEND hello") == .ok)
         #expect(redis("SLOTSRESTORE-PART q APPEND world") == .ok)
-        #expect(redis("PTTL p") == .integer(60_000))
+        #expect(redis("PTTL q") == .integer(60_000))
         redis("SET h old")
         let refusal = TestReply.error("ERR the value has not arrived as a whole")
         #expect(redis("SLOTSRESTORE-END h 0 4 p") == refusal)
@@ -154,11 +156,44 @@ struct SlotRestoreCommandsTests {
         #expect(other.contents == redis.contents)
     }
 
+    @Test("fields and members that come in pieces are added in the order of their rows, when nothing more comes")
+    func order() throws {
+        let redis = try CommandHarness()
+        let names = (0..<300).map { "name:\($0)" }
+        for start in stride(from: 0, to: 300, by: 50) {
+            redis("SLOTSRESTORE-PART p SADD \(names[start..<start + 50].joined(separator: " "))")
+        }
+        redis("SLOTSRESTORE-PART p SADD name:7")
+        #expect(redis("EXISTS p") == .integer(0))
+        #expect(redis("SLOTSRESTORE-PART p SADD") == .ok)
+        #expect(redis("SCARD p") == .integer(300))
+        #expect(redis("PTTL p") == .integer(60_000))
+        let added = try redis.effectLines.filter { $0.hasPrefix("SADD p ") }
+            .flatMap { $0.split(separator: " ").dropFirst(2).map(String.init) }
+        let orders = added.map { name in ByteView.with(name) { redis.server.keyspace.elementOrder($0) } }
+        #expect(added.count == 301 && orders == orders.sorted())
+        // What comes then goes on.
+        redis("SLOTSRESTORE-PART p SADD more")
+        #expect(redis("SLOTSRESTORE-END s 0 301 p") == .ok)
+        #expect(redis("SCARD s") == .integer(301))
+    }
+
+    @Test("a field that comes twice has what came last, and values of any length come whole")
+    func repeatedFields() throws {
+        let redis = try CommandHarness()
+        let long = String(repeating: "x", count: 5000)
+        for round in 0..<40 { redis("SLOTSRESTORE-PART p HMSET a \(round) b\(round) \(round)") }
+        redis("SLOTSRESTORE-PART p HMSET c \(long) a last")
+        #expect(redis("SLOTSRESTORE-END h 0 42 p") == .ok)
+        #expect(redis("HMGET h a b0 b39 c") == .bulks("last", "0", "39", long))
+    }
+
     @Test("pieces are of one connection, and go with it")
     func connections() throws {
         let redis = try CommandHarness()
         let client = redis.client()
         #expect(client("SLOTSRESTORE-PART p SADD a b") == .ok)
+        #expect(client("SLOTSRESTORE-PART p SADD") == .ok)
         #expect(redis("SLOTSRESTORE-PART p SADD c") == .error("ERR the value arrives over another connection"))
         #expect(redis("SLOTSRESTORE-PART q GET a") == .error("ERR syntax error"))
         #expect(redis("DBSIZE") == .integer(1))
