@@ -57,7 +57,8 @@ final class Server: @unchecked Sendable {
     var migrationEncoder: DumpEncoder {
         let compresses = config.rdbCompression
         if let lentEncoder, lentEncoder.compresses == compresses { return lentEncoder.encoder }
-        let encoder = DumpEncoder(compresses: compresses)
+        // To compress a short string and to expand it again takes both ends longer than to send it.
+        let encoder = DumpEncoder(compresses: compresses, leastCompressed: 1024)
         lentEncoder = (compresses, encoder)
         return encoder
     }

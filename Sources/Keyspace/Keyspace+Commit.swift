@@ -14,12 +14,13 @@ public struct Checkpoint: Sendable {
     let durable: DurableMeta
     let environment: Environment
     let changesManyPages: Bool
+    let residentPages: Int
 
     /// Syncs the data file and saves the commit's meta page; blocks for as long as the disk takes.
     ///
     /// - Throws: `KeyspaceError.failed`; it must not be tried again.
     public func makeDurable() throws(KeyspaceError) {
-        if changesManyPages { environment.unmapPages() }
+        if changesManyPages { environment.closePages(reopening: 0..<residentPages) }
         try durable.save(commit: commit, page: metaPage)
     }
 }
@@ -83,7 +84,8 @@ extension Keyspace {
                 metaPage: page,
                 durable: durable,
                 environment: environment,
-                changesManyPages: takenPages > environment.information.lastPage / 64 || mapGrowsSoon
+                changesManyPages: takenPages > environment.information.lastPage / 64 || mapGrowsSoon,
+                residentPages: mapGrowsSoon ? 0 : room.residentPages
             )
             takenPages = 0
             pendingPin = try environment.beginReading()
@@ -178,7 +180,7 @@ extension Keyspace {
     func measureRoom(takenPages: Int = 0) {
         let lastPage = environment.information.lastPage
         let most = options.dirtyPages
-        duePages = lastPage <= 2 * most ? most : most / 4
+        duePages = lastPage <= 2 * most ? most : most / 2
         room.begin(
             lastPage: lastPage,
             freePages: countFreePages(),

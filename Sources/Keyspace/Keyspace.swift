@@ -13,7 +13,7 @@ public struct KeyspaceOptions: Sendable {
     ///
     /// It grows as they do.
     public var mapSizeBytes = 0
-    /// A commit is due when about this many pages were changed since the last one; after a quarter of them in
+    /// A commit is due when about this many pages were changed since the last one; after half of them in
     /// data of more than twice as many.
     public var dirtyPages = 32768
     /// Changes that must be committed together may change about this many pages.

@@ -79,10 +79,11 @@ struct RoomReserve {
         }
     }
 
+    /// How many of the file's used pages are to stay in memory: all, or none.
+    var residentPages: Int { lastPage < memoryPages / 2 ? lastPage + 1 : 0 }
+
     /// Has the file's used pages brought into memory, if they are to stay there.
-    func fetchUsed() {
-        if lastPage < memoryPages / 2 { prefetcher.fetch(0..<lastPage + 1) }
-    }
+    func fetchUsed() { prefetcher.fetch(0..<residentPages) }
 
     /// Whether pages behind the used ones are brought into memory.
     private var fetchesAhead: Bool { step <= memoryPages / 16 }

@@ -98,19 +98,25 @@ public final class Environment: @unchecked Sendable {
         }
     }
 
-    /// Takes the pages of the map from the process, which stay in memory and come back as they are touched; for any
-    /// thread.
+    /// Closes the pages of the map to writes, until the next write to each; for any thread.
     ///
     /// A page that is open for writing when the kernel writes it to the disk has to be closed on every core, one by
-    /// one. Where there are many, this is far cheaper.
-    public func unmapPages() {
+    /// one. Where there are many, this is far cheaper. All are taken from the process, and `pages`, which should be in
+    /// memory, are given back for reading; the others come back as they are touched, which may have to wait until they
+    /// are written.
+    public func closePages(reopening pages: Range<Int>) {
         map.withLock { map in
             if map.address == 0 { map.address = mapAddress() }
             guard let address = unsafe UnsafeMutableRawPointer(bitPattern: map.address) else { return }
             // In parts, so that nobody waits long for the kernel's locks.
             let part = 64 << 20
             for offset in stride(from: 0, to: map.length, by: part) {
-                unsafe madvise(address + offset, min(part, map.length - offset), MADV_DONTNEED)
+                let end = min(offset + part, map.length)
+                unsafe madvise(address + offset, end - offset, MADV_DONTNEED)
+                let reopened = (pages.lowerBound * pageSize..<pages.upperBound * pageSize).clamped(to: offset..<end)
+                guard !reopened.isEmpty else { continue }
+                // Linux before 5.14 cannot do it.
+                unsafe madvise(address + reopened.lowerBound, reopened.count, MADV_POPULATE_READ)
             }
         }
     }

@@ -88,9 +88,9 @@ public final class DumpEncoder {
     private let output: RDBOutput
     private var values: RDBValueWriter
 
-    /// An encoder that compresses strings (`rdbcompression`), or not.
-    public init(compresses: Bool = true) {
-        output = RDBOutput(compresses: compresses, computesChecksum: true)
+    /// An encoder that compresses strings (`rdbcompression`) of at least `leastCompressed` bytes, or none.
+    public init(compresses: Bool = true, leastCompressed: Int = 0) {
+        output = RDBOutput(compresses: compresses, leastCompressed: leastCompressed, computesChecksum: true)
         values = RDBValueWriter(output)
     }
 

@@ -13,6 +13,7 @@ final class RDBOutput {
     private let compressed = ByteStore()
     private let digits = ByteStore()
     private let compresses: Bool
+    private let leastCompressed: Int
     private var checksum: CRC64?
     private var summed = 0
     private var bytesTaken: UInt64 = 0
@@ -20,10 +21,12 @@ final class RDBOutput {
     /// Without `takeChunk` all bytes are gathered.
     init(
         compresses: Bool,
+        leastCompressed: Int = 0,
         computesChecksum: Bool,
         takeChunk: ((ByteView) throws(RDBError) -> Void)? = nil
     ) {
         self.compresses = compresses
+        self.leastCompressed = leastCompressed
         self.takeChunk = takeChunk
         checksum = computesChecksum ? CRC64() : nil
     }
@@ -74,7 +77,7 @@ final class RDBOutput {
         if string.count <= 11, let value = Decimal.canonicalInteger(string), let integer = Int32(exactly: value) {
             return append(integer: integer)
         }
-        if compresses, try appendCompressed(string) { return }
+        if compresses, string.count >= leastCompressed, try appendCompressed(string) { return }
         try append(length: string.count)
         guard let takeChunk, string.count >= Self.chunkLength else {
             store.append(string)

@@ -96,7 +96,13 @@ extension Server {
     /// Raises a fence around `keys`, none of which may be fenced, and around all keys that share a tag with one.
     func raiseFence(around keys: some Sequence<ByteView>, in database: Int) -> FenceTicket {
         let ticket = FenceTicket()
-        for key in keys { extend(ticket, to: FenceMark(key, in: database)) }
+        var last: FenceMark?
+        for key in keys {
+            // The keys of a tag come one after another.
+            let mark = FenceMark(key, in: database)
+            if mark != last { extend(ticket, to: mark) }
+            last = mark
+        }
         return ticket
     }
 
