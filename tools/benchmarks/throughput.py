@@ -45,7 +45,8 @@ def compare(running, tests, size, pipeline, options):
         measured = {kind: [] for kind in running}
         for _ in range(options.pairs):
             for kind, server in running.items():
-                result = load.run(server.port, test, requests, pipeline, options.clients, keys, size, server.cpu_seconds)
+                result = load.run(
+                    server.port, test, requests, pipeline, options.clients, keys, size, server.cpu_seconds)
                 measured[kind].append((result, result.cpu_seconds / requests * 1e6))
         base = measured["redis aof"]
         for kind, runs in measured.items():
