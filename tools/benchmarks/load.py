@@ -17,20 +17,35 @@ class Result:
     p99: float
     p999: float
     worst: float
+    #: What `run` was told to read, from the beginning of the test to its end.
+    cpu_seconds: float = 0
 
 
 def arguments(port, test, requests, pipeline, clients, keys, size):
+    """The command line; without `keys` all requests are for one key and one element."""
+    random = ["-r", str(keys)] if keys else []
     return ["redis-benchmark", "-p", str(port), "-t", test, "-n", str(requests), "-P", str(pipeline), "-c", str(clients),
-            "-r", str(keys), "-d", str(size)]
+            *random, "-d", str(size)]
 
 
-def run(port, test, requests, pipeline=1, clients=50, keys=1_000_000, size=64):
-    """Runs one test to its end."""
-    done = subprocess.run(arguments(port, test, requests, pipeline, clients, keys, size), capture_output=True, text=True)
-    text = done.stdout + done.stderr
-    if done.returncode != 0 or "rror" in text:
+def run(port, test, requests, pipeline=1, clients=50, keys=1_000_000, size=64, cpu_seconds=lambda: 0.0):
+    """Runs one test to its end; what redis-benchmark does before to have data for it does not count."""
+    words = ["stdbuf", "-oL", *arguments(port, test, requests, pipeline, clients, keys, size)]
+    before = cpu_seconds()
+    lines = []
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for line in process.stdout:
+            lines.append(line)
+            if "(needed to benchmark" in line:
+                # The head of the report of what has just ended.
+                before = cpu_seconds()
+    used = cpu_seconds() - before
+    text = "".join(lines)
+    if process.returncode != 0 or "rror" in text or "======" not in text:
         raise SystemExit(f"redis-benchmark -t {test} failed:\n{text[-1000:]}")
-    return parse(done.stdout)
+    result = parse(text[text.rindex("====== "):])
+    result.cpu_seconds = used
+    return result
 
 
 def start_endless(port, test, pipeline=16, clients=50, keys=1_000_000, size=64):

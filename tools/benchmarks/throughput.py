@@ -13,27 +13,31 @@ TESTS = {
     "ping_inline": ["ping"], "ping_mbulk": ["ping"], "set": ["set"], "get": ["get"], "incr": ["incr"], "mset": ["mset"],
     "lpush": ["lpush"], "rpush": ["rpush"], "lpop": ["lpop"], "rpop": ["rpop"], "sadd": ["sadd"], "hset": ["hset"],
     "spop": ["spop"], "zadd": ["zadd"], "lrange_100": ["lpush", "lrange"],
+    "lrange_300": ["lpush", "lrange"], "lrange_500": ["lpush", "lrange"], "lrange_600": ["lpush", "lrange"],
 }
 
 
 def main(options):
     kinds = ["codis", "redis aof"] + (["redis plain"] if options.plain else [])
     print(servers.machine())
-    print(f"{options.clients} clients, {options.keys} random keys, median of {options.pairs} interleaved runs each")
+    keys = "a single key" if options.single_key else f"{options.keys} random keys"
+    print(f"{options.clients} clients, {keys}, median of {options.pairs} interleaved runs each")
     for size in options.sizes:
         with ExitStack() as stack:
             running = {kind: stack.enter_context(servers.Server(kind)) for kind in kinds}
             tests = options.tests or [
                 test for test, commands in TESTS.items() if all(running["codis"].has(name) for name in commands)
             ]
-            for server in running.values():
-                resp.load(server.port, options.keys, size)
+            if not options.single_key:
+                for server in running.values():
+                    resp.load(server.port, options.keys, size)
             for pipeline in options.pipelines:
                 compare(running, tests, size, pipeline, options)
 
 
 def compare(running, tests, size, pipeline, options):
     rows = []
+    keys = None if options.single_key else options.keys
     for test in tests:
         requests = options.requests or (300_000 if pipeline == 1 else 1_000_000)
         if test == "mset":
@@ -41,9 +45,9 @@ def compare(running, tests, size, pipeline, options):
         measured = {kind: [] for kind in running}
         for _ in range(options.pairs):
             for kind, server in running.items():
-                before = server.cpu_seconds()
-                result = load.run(server.port, test, requests, pipeline, options.clients, options.keys, size)
-                measured[kind].append((result, (server.cpu_seconds() - before) / requests * 1e6))
+                result = load.run(
+                    server.port, test, requests, pipeline, options.clients, keys, size, server.cpu_seconds)
+                measured[kind].append((result, result.cpu_seconds / requests * 1e6))
         base = measured["redis aof"]
         for kind, runs in measured.items():
             rows.append([
