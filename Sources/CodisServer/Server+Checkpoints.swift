@@ -30,6 +30,8 @@ struct CheckpointState {
     var running: Checkpoint?
     /// What the background thread has of it.
     var thread: CheckpointThread?
+    /// Whether one may begin early, because much is written in one go: several short ones hold others up for less long.
+    var isWelcome = false
     /// Whether another was asked for while one was running.
     var isWanted = false
     /// What is to be done when the next one that begins has ended; gets whether it went well.
@@ -54,7 +56,9 @@ extension Server {
     @inline(__always)
     func startCheckpointIfDue() {
         let isLogLong = effects.endOffset &- checkpoints.lastOffset >= UInt64(config.checkpointLogSize)
-        if keyspace.commitIsDue || (isLogLong && checkpoints.running == nil) { startCheckpoint() }
+        let isEarly = checkpoints.running == nil && (isLogLong || checkpoints.isWelcome && keyspace.isCommitAdvisable)
+        checkpoints.isWelcome = false
+        if keyspace.commitIsDue || isEarly { startCheckpoint() }
     }
 
     /// Begins a checkpoint, or has one begin when the running one has ended; `completion` hears how it went.

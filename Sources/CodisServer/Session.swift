@@ -157,6 +157,8 @@ final class Session: @unchecked Sendable {
         return modes.contains(.subscribed) ? .pubsub : .normal
     }
     var unreadBytes: Int { rest.readableBytes }
+    /// What was received and is not done with, unless it came in one piece.
+    var input: ByteBuffer { rest }
 
     /// Bytes that wait in the connection for the client to read.
     var waitingOutputBytes: Int {

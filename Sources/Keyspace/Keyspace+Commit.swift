@@ -37,15 +37,15 @@ extension Keyspace {
         hasTaken(isMakingDurable ? options.dirtyPages : duePages)
     }
 
-    /// Whether a commit would be due, but that the one before is still being made durable.
-    public var isAheadOfCheckpoint: Bool { isMakingDurable && hasTaken(duePages) }
+    /// Whether a commit would be advisable, but that the one before is still being made durable.
+    public var isAheadOfCheckpoint: Bool { isMakingDurable && isCommitAdvisable }
 
     private func hasTaken(_ pages: Int) -> Bool {
         transaction.dirtyPages >= pages || transaction.freedPages >= pages
     }
 
     /// Whether the open transaction has used up half of what it may change before a commit is due.
-    public var isCommitAdvisable: Bool { transaction.dirtyPages >= duePages / 2 }
+    public var isCommitAdvisable: Bool { hasTaken(duePages / 2) }
 
     /// Whether what must stay in the open transaction may change more.
     public var transactionHasRoom: Bool { transaction.dirtyPages < options.mostDirtyPages }

@@ -26,7 +26,8 @@ final class RDBInput {
     static let windowLength = 1 << 18
 
     private let source: Source
-    private let store = ByteStore()
+    // Those of short payloads do without.
+    private lazy var store = ByteStore()
     private var window: ByteView
     /// The next byte within the window.
     private var offset = 0
@@ -37,8 +38,8 @@ final class RDBInput {
     /// The first byte within the window that is not in the checksum.
     private var summedOffset = 0
 
-    private let expanded = ByteStore()
-    private let long = ByteStore()
+    private lazy var expanded = ByteStore()
+    private lazy var long = ByteStore()
 
     /// Reads `bytes`, which are lent for as long as the input is used.
     init(_ bytes: ByteView, computesChecksum: Bool = false) {

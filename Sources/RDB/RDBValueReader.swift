@@ -23,8 +23,8 @@ public final class RDBValueReader {
 
     private let input: RDBInput
     private var layout = Layout.none
-    private let first = ByteStore()
-    private let second = ByteStore()
+    private lazy var first = ByteStore()
+    private lazy var second = ByteStore()
 
     /// The type of the value.
     public private(set) var kind = RDBKind.string

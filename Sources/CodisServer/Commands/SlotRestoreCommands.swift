@@ -126,6 +126,7 @@ enum SlotRestoreCommands {
         }
         try server.runInSteps(call) { reply throws(CommandError) in
             try server.checkIsStillMaster()
+            server.checkpoints.isWelcome = true
             if staged.hasWaiting { try staged.addSomeWaiting(for: session) }
             guard !staged.hasWaiting else { return false }
             reply.writeReplyOK()
