@@ -69,7 +69,9 @@ extension ByteView {
     /// Where `part` begins in this view, if it lies in it; an empty one lies anywhere.
     fileprivate func offset(of part: ByteView) -> Int? {
         guard !part.isEmpty else { return 0 }
-        guard let start = unsafe rawBuffer.baseAddress, let address = unsafe part.rawBuffer.baseAddress else { return nil }
+        guard let start = unsafe rawBuffer.baseAddress, let address = unsafe part.rawBuffer.baseAddress else {
+            return nil
+        }
         let offset = unsafe address - start
         return offset >= 0 && offset + part.count <= count ? offset : nil
     }
