@@ -84,8 +84,8 @@ extension Keyspace {
                 metaPage: page,
                 durable: durable,
                 environment: environment,
-                changesManyPages: takenPages > environment.information.lastPage / 64 || mapGrowsSoon,
-                residentPages: mapGrowsSoon ? 0 : room.residentPages
+                changesManyPages: takenPages > environment.information.lastPage / 64,
+                residentPages: room.residentPages
             )
             takenPages = 0
             pendingPin = try environment.beginReading()
@@ -154,14 +154,6 @@ extension Keyspace {
         pendingCheckpoint = nil
         // The pin has moved on, and the pages that it held can be used.
         room.freePages = countFreePages()
-    }
-
-    /// Whether the map is nearly half used.
-    ///
-    /// The fewer of its pages the process has at hand then, the less long it takes to move it.
-    private var mapGrowsSoon: Bool {
-        let information = environment.information
-        return information.lastPage * environment.pageSize > information.mapSizeBytes / 8 * 3
     }
 
     /// Doubles the map when half of it is used; snapshots are cut for that.

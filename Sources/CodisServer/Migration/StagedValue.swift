@@ -69,8 +69,14 @@ final class StagedValue {
     /// Adds some of the elements that wait.
     func addSomeWaiting(for session: Session) throws(CommandError) {
         let type = waitingType
-        try waiting?.withNext(64) { elements throws(CommandError) in
-            try append(elements, type: type, for: session)
+        do throws(CommandError) {
+            try waiting?.withNext(64) { elements throws(CommandError) in
+                try append(elements, type: type, for: session)
+            }
+        } catch {
+            // What is missing now is missed at the end.
+            waiting = nil
+            throw error
         }
     }
 
