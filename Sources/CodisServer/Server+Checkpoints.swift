@@ -134,7 +134,10 @@ extension Server {
             offset: commandStart.offset,
             database: commandStart.database
         )
-        if let checkpoint = try keyspace.commit(at: position) { begin(checkpoint) }
+        let start = Clock()
+        let checkpoint = try keyspace.commit(at: position)
+        noteLatency("checkpoint-commit", nanoseconds: Clock().monotonicNanoseconds - start.monotonicNanoseconds)
+        if let checkpoint { begin(checkpoint) }
     }
 
     private func begin(_ checkpoint: Checkpoint) {

@@ -61,6 +61,7 @@ extension Server {
     private func scheduleSlice(_ work: SteppedCommand) {
         schedule(after: .microseconds(50)) { [self] in
             clock.readAll()
+            let start = clock.monotonicNanoseconds
             var reply = ByteBuffer()
             var isDone = true
             do throws(CommandError) {
@@ -69,6 +70,8 @@ extension Server {
                 reply.clear()
                 reply.writeReplyError(error.line)
             }
+            _ = clock.readMonotonic()
+            noteLatency("command-step", nanoseconds: clock.monotonicNanoseconds - start)
             needsTickEnd()
             guard isDone else {
                 return isAheadOfDisk ? afterRunningCheckpoint { self.scheduleSlice(work) } : scheduleSlice(work)

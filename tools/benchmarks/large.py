@@ -14,7 +14,7 @@ from .pinger import Pinger
 from .table import median, percentile, show
 
 #: How many elements the commands reply that reply a range.
-WINDOW = 10
+WINDOW = 100
 #: How many commands go out in one write.
 PIPELINE = 16
 #: Commands of a run between two readings of the CPU time, after which the value is made again what it was.
@@ -58,6 +58,8 @@ class Small:
     request: Callable  # words for a random number below the count of elements
     #: Commands that undo it, for the numbers that it had and the elements that were replied.
     undo: Callable = lambda numbers, replies: []
+    #: How many commands a run has at most, for what takes much away and is costly to undo.
+    most: int | None = None
 
 
 def small_commands(count):
@@ -84,6 +86,8 @@ def small_commands(count):
         "srandmember": Small("set", 2, lambda at: ("SRANDMEMBER", "set")),
         "spop": Small("set", 2, lambda at: ("SPOP", "set"),
                       lambda _, replies: [("SADD", "set", reply) for reply in replies]),
+        "sadd": Small("set", 1, lambda at: ("SADD", "set", changed(at)),
+                      lambda numbers, _: [("SREM", "set", changed(at)) for at in numbers]),
         "sscan": Small("set", 0, lambda cursor: ("SSCAN", "set", cursor)),
         "zrange": Small("zset", 1 + 2 * WINDOW, lambda at: ("ZRANGE", "zset", at, at + WINDOW - 1)),
         "zrevrange": Small("zset", 1 + 2 * WINDOW, lambda at: ("ZREVRANGE", "zset", at, at + WINDOW - 1)),
@@ -93,6 +97,8 @@ def small_commands(count):
         "zadd": Small("zset", 1, lambda at: ("ZADD", "zset", at, element(at)), scores_again(count)),
         "zincrby": Small("zset", 2, lambda at: ("ZINCRBY", "zset", middle, element(at)), scores_again(count)),
         "zrem": Small("zset", 1, lambda at: ("ZREM", "zset", element(at)), scores_again(count)),
+        "zremrangebyrank": Small("zset", 1, lambda at: ("ZREMRANGEBYRANK", "zset", at // 2, at // 2 + WINDOW - 1),
+                                 lambda *_: scores_again(count)(range(count), None), most=4000),
         "zscan": Small("zset", 0, lambda cursor: ("ZSCAN", "zset", cursor)),
     }
 
@@ -215,7 +221,8 @@ def run_small(server, command, source, scans, options):
             lines = [count for _, count in picked]
         else:
             # Different ones, since some commands take them away; a tenth at most, so that the value stays large.
-            numbers = source.sample(range(options.elements - WINDOW), min(CHUNK, options.elements // 10))
+            count = min(CHUNK, options.elements // 10, command.most or CHUNK)
+            numbers = source.sample(range(options.elements - WINDOW), count)
             lines = [command.lines] * len(numbers)
         requests = [resp.encode(*command.request(number)) for number in numbers]
         writes = [(b"".join(requests[at:at + PIPELINE]), sum(lines[at:at + PIPELINE]))
@@ -237,6 +244,8 @@ def run_small(server, command, source, scans, options):
             client.socket.sendall(b"".join(undo[at:at + 500]))
             for _ in undo[at:at + 500]:
                 client.reply()
+        if command.most:
+            break
     client.close()
     return done / spent, cpu / done * 1e6
 

@@ -19,6 +19,7 @@ def main(options):
             with servers.Server(kind) as server:
                 rows += writing(server, idle, options)
                 rows += deleting(server, options)
+                rows.append(saving(server, options))
     heads = ["", "pings", "p50 ms", "p99 ms", "p99.9 ms", "worst ms", "command ms"]
     show("round trips of a client that pings every millisecond", heads, rows)
 
@@ -88,6 +89,23 @@ def deleting(server, options):
     settle(client)
     rows.append(timed(server, client, f"FLUSHALL of {options.flushed:,} keys", "FLUSHALL"))
     return rows
+
+
+def saving(server, options):
+    """BGSAVE while the pinger pings."""
+    client = server.client(timeout=600)
+    resp.load(server.port, options.flushed, 100)
+    settle(client)
+    heap = servers.Heap(server)
+    with Pinger(server.port) as pinger:
+        time.sleep(1)
+        begin = time.monotonic()
+        client.command("BGSAVE")
+        while b"rdb_bgsave_in_progress:1" in client.command("INFO", "persistence"):
+            time.sleep(0.01)
+        took = time.monotonic() - begin
+        time.sleep(1)
+    return row(f"{server.kind}: BGSAVE of {options.flushed:,} keys; RssAnon MB before, most: {heap.stop()}", pinger, took)
 
 
 def settle(client):
