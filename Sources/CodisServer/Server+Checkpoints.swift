@@ -56,7 +56,7 @@ extension Server {
     @inline(__always)
     func startCheckpointIfDue() {
         let isLogLong = effects.endOffset &- checkpoints.lastOffset >= UInt64(config.checkpointLogSize)
-        let isEarly = checkpoints.running == nil && (isLogLong || checkpoints.isWelcome && keyspace.isCommitAdvisable)
+        let isEarly = checkpoints.running == nil && (isLogLong || checkpoints.isWelcome && keyspace.isCommitWorthwhile)
         checkpoints.isWelcome = false
         if keyspace.commitIsDue || isEarly { startCheckpoint() }
     }
@@ -329,6 +329,7 @@ extension Server {
             // What was reclaimed so far becomes room for the rest when it is committed.
             requestCheckpoint()
         }
-        if keyspace.failure != nil || keyspace.commitIsDue { needsTickEnd() }
+        checkpoints.isWelcome = true
+        if keyspace.failure != nil || keyspace.isCommitWorthwhile { needsTickEnd() }
     }
 }

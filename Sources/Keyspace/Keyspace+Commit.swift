@@ -47,6 +47,10 @@ extension Keyspace {
     /// Whether the open transaction has used up half of what it may change before a commit is due.
     public var isCommitAdvisable: Bool { hasTaken(duePages / 2) }
 
+    /// Whether the open transaction has used up a quarter of that: enough for a commit on behalf of who changes much in
+    /// the background.
+    public var isCommitWorthwhile: Bool { hasTaken(duePages / 4) }
+
     /// Whether what must stay in the open transaction may change more.
     public var transactionHasRoom: Bool { transaction.dirtyPages < options.mostDirtyPages }
 
@@ -153,7 +157,7 @@ extension Keyspace {
         pendingPin = nil
         pendingCheckpoint = nil
         // The pin has moved on, and the pages that it held can be used.
-        room.freePages = countFreePages()
+        room.freePages = countFreePages().usable
     }
 
     /// Doubles the map when half of it is used; snapshots are cut for that.
@@ -171,28 +175,30 @@ extension Keyspace {
     /// the less there is to be gained from a large one, and in large data that is seldom.
     func measureRoom(takenPages: Int = 0) {
         let lastPage = environment.information.lastPage
+        let free = countFreePages()
         let most = options.dirtyPages
-        duePages = lastPage <= 2 * most ? most : most / 2
+        duePages = lastPage - free.all <= 2 * most ? most : most / 2
         room.begin(
             lastPage: lastPage,
-            freePages: countFreePages(),
+            freePages: free.usable,
             takenPages: takenPages
         )
     }
 
-    /// The pages that the last commit left free, as far as the pins let them be used.
-    private func countFreePages() -> Int {
-        guard let reader = try? environment.beginReading() else { return 0 }
+    /// The pages that the last commit left free: all, and those that the pins let be used.
+    private func countFreePages() -> (all: Int, usable: Int) {
+        guard let reader = try? environment.beginReading() else { return (0, 0) }
         defer { reader.abort() }
-        guard let cursor = try? reader.cursor(Transaction.freePages) else { return 0 }
+        guard let cursor = try? reader.cursor(Transaction.freePages) else { return (0, 0) }
         defer { cursor.close() }
-        var free = 0
+        var free = (all: 0, usable: 0)
         let oldest = UInt64(snapshots.reduce(durableCommit) { min($0, $1.commit) })
         var row = try? cursor.first()
         while let found = row ?? nil {
             guard found.key.count == 8, found.value.count >= 8 else { break }
-            guard found.key.littleEndian(UInt64.self, at: 0) < oldest else { break }
-            free += Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
+            let count = Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
+            free.all += count
+            if found.key.littleEndian(UInt64.self, at: 0) < oldest { free.usable += count }
             row = try? cursor.next()
         }
         return free

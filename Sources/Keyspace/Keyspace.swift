@@ -277,8 +277,7 @@ public final class Keyspace {
     /// The keyed hash of a key, as `onKeyChange` is called with it.
     public func keyHash(_ key: ByteView) -> UInt64 { state.hashKey.hash(key) }
 
-    /// Where a field or a member lies among those of its value: they lie in the order of these numbers, as good as
-    /// always.
+    /// Where a field or a member lies among those of its value: they lie in the order of these numbers.
     public func elementOrder(_ name: ByteView) -> UInt64 { state.hashKey.hash(name) }
 
     func fail(_ error: KeyspaceError) {

@@ -127,9 +127,9 @@ public final class Environment: @unchecked Sendable {
         defer { reader.abort() }
         guard let cursor = try? reader.cursor(Transaction.names) else { return 0 }
         defer { cursor.close() }
-        guard let first = try? cursor.first(), let page = LeafPage(holding: first.key, pageSize: pageSize) else {
-            return 0
-        }
+        guard let first = try? cursor.first(), let page = LeafPage(holding: first.key, pageSize: pageSize),
+            (0...information.lastPage).contains(page.number)
+        else { return 0 }
         let address = unsafe page.mapAddress
         // The first page is a meta page: its number is zero, and this stands behind its head.
         let magic: UInt32 = 0xBEEF_C0DE

@@ -35,8 +35,11 @@ struct LeafPage {
         count = (slotsEnd - LeafPage.slotsStart) / 2
     }
 
-    /// Where the map begins that this page is of: it begins with its own number.
-    var mapAddress: UnsafeRawPointer { unsafe base - base.load(as: Int.self) * pageSize }
+    /// The number of the page in the file.
+    var number: Int { unsafe base.load(as: Int.self) }
+
+    /// Where the map begins that this page is of.
+    var mapAddress: UnsafeRawPointer { unsafe base - number * pageSize }
 
     @inline(__always)
     private func rowStart(_ index: Int) -> Int {
