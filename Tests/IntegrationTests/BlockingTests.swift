@@ -83,6 +83,8 @@ struct BlockingTests {
         killed.enqueue("BLPOP", "a", "0")
         try killed.flush()
         try waitForBlocked(1, other)
+        // The connection of the one that left, which may still be closing, would be killed as well.
+        #expect(waitUntil { (try? other.command("CLIENT", "LIST").text?.split(separator: "\n").count) == 2 })
         #expect(try other.command("CLIENT", "KILL", "TYPE", "normal") == .integer(1))
         try other.command("RPUSH", "a", "x")
         #expect(try killed.receiveUntilClosed().isEmpty)
