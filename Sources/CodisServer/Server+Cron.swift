@@ -18,8 +18,6 @@ struct CronState {
     var lastSyncStartNanoseconds: Int64 = 0
     var frequency = 0
     var task: RepeatedTask?
-    /// Where the log ended when the cron looked last.
-    var lastOffset: UInt64 = 0
     var peakMemory = 0
     /// What waits in the buffers of all clients.
     var bufferBytes = 0
@@ -126,10 +124,7 @@ extension Server {
         let isReclaimWaiting = keyspace.hasReclaimBacklog && !keyspace.hasReclaimWork
         let interval = Int64(config.checkpointIntervalSeconds) * 1_000_000_000
         let isOld = interval > 0 && age >= interval && effects.endOffset != checkpoints.lastOffset
-        // What a burst of writes has left is committed when nobody writes, and not when somebody asks for a snapshot.
-        let isIdle = effects.endOffset == cron.lastOffset && keyspace.isCommitWorthwhile
-        cron.lastOffset = effects.endOffset
-        if isOld || isIdle || (isReclaimWaiting && age >= 1_000_000_000) { requestCheckpoint() }
+        if isOld || (isReclaimWaiting && age >= 1_000_000_000) { requestCheckpoint() }
     }
 
     // MARK: Expiry
