@@ -117,18 +117,23 @@ enum SlotRestoreCommands {
         server.stagedValues[name] = (staged, call.session)
         call.session.hasWritten = true
         let session = call.session
-        if call.arguments.count > 3 {
-            try staged.take((3..<call.arguments.count).map { call.arguments[$0] }, type: type, for: session)
-            guard staged.isFull else {
-                call.reply.writeReplyOK()
-                return session.yieldIfLong()
-            }
+        let elements = (3..<call.arguments.count).map { call.arguments[$0] }
+        let waits = elements.isEmpty ? false : try staged.take(elements, type: type)
+        if waits ? !staged.isFull : !staged.hasWaiting {
+            if !waits, !elements.isEmpty { try staged.append(elements, type: type, for: session) }
+            call.reply.writeReplyOK()
+            return session.yieldIfLong()
         }
+        let rest = waits ? nil : RetainedArguments(call)
         try server.runInSteps(call) { reply throws(CommandError) in
             try server.checkIsStillMaster()
             server.checkpoints.isWelcome = true
             if staged.hasWaiting { try staged.addSomeWaiting(for: session) }
             guard !staged.hasWaiting else { return false }
+            // Nothing is added to what was abandoned meanwhile.
+            if let rest, rest.count > 3, server.stagedValues[name]?.value === staged {
+                try staged.append((3..<rest.count).map { rest[$0] }, type: type, for: session)
+            }
             reply.writeReplyOK()
             return true
         }

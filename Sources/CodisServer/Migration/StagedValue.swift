@@ -47,18 +47,16 @@ final class StagedValue {
         ValueType.allCases.first { name.equalsIgnoringCase(command(for: $0)) }
     }
 
-    /// Takes what stands behind the key in the arguments of the type's command: some of it waits for more, to be added
-    /// together.
-    func take(_ elements: [ByteView], type: ValueType, for session: Session) throws(CommandError) {
+    /// Has what stands behind the key in the arguments of the type's command wait for more, to be added together; false
+    /// if it is to be added by itself, after what waits already.
+    func take(_ elements: [ByteView], type: ValueType) throws(CommandError) -> Bool {
         if waiting == nil { waiting = WaitingElements(type) }
-        if waiting?.isEmpty ?? true { waitingType = type }
-        if type == waitingType, waiting?.take(elements, server.keyspace) ?? false {
-            return try withName { view throws(CommandError) in
-                if expireAtMilliseconds != 0 { try keepAlive(view) }
-            }
+        if !hasWaiting { waitingType = type }
+        guard type == waitingType, waiting?.take(elements, server.keyspace) ?? false else { return false }
+        try withName { view throws(CommandError) in
+            if expireAtMilliseconds != 0 { try keepAlive(view) }
         }
-        while hasWaiting { try addSomeWaiting(for: session) }
-        try append(elements, type: type, for: session)
+        return true
     }
 
     /// Whether elements wait to be added.

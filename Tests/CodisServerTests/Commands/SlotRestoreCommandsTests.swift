@@ -186,6 +186,13 @@ struct SlotRestoreCommandsTests {
         redis("SLOTSRESTORE-PART p HMSET c \(long) a last")
         #expect(redis("SLOTSRESTORE-END h 0 42 p") == .ok)
         #expect(redis("HMGET h a b0 b39 c") == .bulks("last", "0", "39", long))
+        // What is too long to wait comes after what waits, and others wait after it.
+        redis("SLOTSRESTORE-PART q HMSET a 1")
+        redis("SLOTSRESTORE-PART q HMSET a \(long)")
+        #expect(redis("HGET q a") == .bulk(long))
+        redis("SLOTSRESTORE-PART q HMSET a 2 b 3")
+        #expect(redis("SLOTSRESTORE-PART q HMSET") == .ok)
+        #expect(redis("HMGET q a b") == .bulks("2", "3"))
     }
 
     @Test("pieces are of one connection, and go with it")
