@@ -18,9 +18,10 @@ struct codis_lmdb_transaction {
     void *loose_pages;
     int loose_count;
     void *spilled_pages;
+    /* Their number comes first, then each with its address in the map, in the order in which they were taken. */
     struct {
-        size_t count;
-        void *unused;
+        size_t number;
+        void *address;
     } *dirty;
 };
 
@@ -30,12 +31,17 @@ static inline int codis_lmdb_layout_is_known(MDB_txn *transaction, size_t last_p
     return known->parent == 0 && known->child == 0 && known->next_page == last_page + 1
         && known->number == mdb_txn_id(transaction) && known->environment == mdb_txn_env(transaction)
         && known->freed_pages != 0 && known->freed_pages[0] == 0 && known->loose_pages == 0 && known->loose_count == 0 && known->spilled_pages == 0 && known->dirty != 0
-        && known->dirty->count == 0;
+        && known->dirty->number == 0;
 }
 
 /* How many pages a write transaction has taken so far: those it copied and those it added. */
 static inline size_t codis_lmdb_dirty_pages(MDB_txn *transaction) {
-    return ((const struct codis_lmdb_transaction *)transaction)->dirty->count;
+    return ((const struct codis_lmdb_transaction *)transaction)->dirty->number;
+}
+
+/* The number of the page that it took as the one with this index. */
+static inline size_t codis_lmdb_dirty_page(MDB_txn *transaction, size_t index) {
+    return ((const struct codis_lmdb_transaction *)transaction)->dirty[index + 1].number;
 }
 
 /* How many pages of the last commit it does not need any more: what its commit has to write a list of. */

@@ -35,9 +35,7 @@ public final class CommandRunner {
             keyspace: keyspace,
             commands: CommandTable()
         )
-        // Nothing is to be done by the loop's own thread.
-        server.isTickEndScheduled = true
-        server.cron.isReclaimScheduled = true
+        server.leaveOutLoop()
         let replay = LogReplay(server, from: keyspace.position)
         let log = try CommandLog.open(
             directory: ServerDirectory.log(in: directory),

@@ -8,13 +8,13 @@ internal import NIOPosix
 internal import Glibc
 internal import Synchronization
 
-/// How a checkpoint fares on the background thread.
+/// How a part of a checkpoint fares on the background thread.
 final class CheckpointThread: Sendable {
     /// Nothing while it runs; then why it failed, if it did.
     let outcome = Mutex<Outcome?>(nil)
 
     enum Outcome: Sendable {
-        case durable
+        case done
         case failed(String)
     }
 }
@@ -28,10 +28,15 @@ struct CheckpointState {
     var lastStartNanoseconds: Int64 = 0
     /// The commit that is on its way to the disk.
     var running: Checkpoint?
-    /// What the background thread has of it.
+    /// Whether its pages are on the disk already.
+    var pagesAreSynced = false
+    /// What the background thread does for it just now.
     var thread: CheckpointThread?
+    var opening = PageOpening()
     /// Whether one may begin early, because much is written in one go: several short ones hold others up for less long.
     var isWelcome = false
+    /// Whether each is waited for by whom it is made, for want of a loop that runs.
+    var areWaitedFor = false
     /// Whether another was asked for while one was running.
     var isWanted = false
     /// What is to be done when the next one that begins has ended; gets whether it went well.
@@ -49,8 +54,9 @@ struct CheckpointState {
 /// Checkpoints: the tree is committed for a place in the log, and made durable by another thread.
 ///
 /// 1. The log's frame is written. 2. The keyspace is committed for the place behind it, on the loop and without a
-/// sync. 3. On a thread of its own: the log is synced up to there, then the tree. 4. Back on the loop: the log before
-/// that place is given up, but for what replicas may ask for.
+/// sync. 3. On a thread of its own the pages are synced, at once, before the next transaction has taken many. 4. The
+/// log is synced up to there, and the meta page of the commit is saved: the tree that is found must never be ahead of
+/// the log. 5. Back on the loop: the log before that place is given up, but for what replicas may ask for.
 extension Server {
     /// Begins a checkpoint if enough has happened since the last.
     @inline(__always)
@@ -58,13 +64,23 @@ extension Server {
         let isLogLong = effects.endOffset &- checkpoints.lastOffset >= UInt64(config.checkpointLogSize)
         let isEarly = checkpoints.running == nil && (isLogLong || checkpoints.isWelcome && keyspace.isCommitWorthwhile)
         checkpoints.isWelcome = false
-        if keyspace.commitIsDue || isEarly { startCheckpoint() }
+        if keyspace.commitIsDue {
+            startCheckpoint()
+        } else if isEarly {
+            whenPagesAreOpen { [self] in
+                if checkpoints.running == nil { startCheckpoint() }
+            }
+        } else if !arePagesOpen {
+            keyspace.openTakenPagesIfCommitIsNear()
+        }
     }
 
     /// Begins a checkpoint, or has one begin when the running one has ended; `completion` hears how it went.
     func requestCheckpoint(_ completion: @escaping (Bool) -> Void = { _ in }) {
         checkpoints.waiters.append(completion)
-        if checkpoints.running == nil { startCheckpoint() } else { checkpoints.isWanted = true }
+        whenPagesAreOpen { [self] in
+            if checkpoints.running == nil { startCheckpoint() } else { checkpoints.isWanted = true }
+        }
     }
 
     /// Whether a checkpoint is still on its way while the next has much to do already.
@@ -142,19 +158,27 @@ extension Server {
 
     private func begin(_ checkpoint: Checkpoint) {
         checkpoints.running = checkpoint
+        checkpoints.pagesAreSynced = false
+        checkpoints.opening.openedNanoseconds = 0
         checkpoints.runningWaiters = checkpoints.waiters
         checkpoints.waiters = []
         checkpoints.lastStartNanoseconds = clock.monotonicNanoseconds
         checkpoints.lastOffset = checkpoint.position.offset
-        advanceCheckpoint()
+        if checkpoints.areWaitedFor { _ = finishRunning(checkpoint) } else { advanceCheckpoint() }
     }
 
-    /// Brings the running checkpoint a step further: the log first, then the tree.
+    /// Brings the running checkpoint a step further: its pages are synced, what the next commit has taken meanwhile is
+    /// opened again, the log is synced, the meta page is saved.
     func advanceCheckpoint() {
         guard let checkpoint = checkpoints.running, checkpoints.thread == nil, let commandLog = effects.log else {
             return
         }
         if commandLog.failure != nil { return checkpointEnded(checkpoint, "the log cannot be synced") }
+        guard checkpoints.pagesAreSynced else {
+            return perform(checkpoint) { () throws(KeyspaceError) in try checkpoint.syncPages() }
+        }
+        // Whoever waits for the end of this checkpoint commits then.
+        if checkpoints.opening.openedNanoseconds == 0, keyspace.hasTakenManyPages { return openPages() }
         if commandLog.syncedOffset < checkpoint.position.offset {
             // While another sync is under way this does nothing; the end of that one, or the cron, comes back here.
             commandLog.startBackgroundSync { [loop, self] _ in
@@ -162,28 +186,37 @@ extension Server {
             }
             return
         }
+        perform(checkpoint) { () throws(KeyspaceError) in try checkpoint.save() }
+    }
+
+    /// Does a part of the running checkpoint on the background thread.
+    private func perform(_ checkpoint: Checkpoint, _ part: @escaping @Sendable () throws(KeyspaceError) -> Void) {
         let thread = CheckpointThread()
         checkpoints.thread = thread
         backgroundThread.submit { [loop, self] _ in
             BackgroundPriority.lower()
             do throws(KeyspaceError) {
-                try checkpoint.makeDurable()
-                thread.outcome.withLock { $0 = .durable }
+                try part()
+                thread.outcome.withLock { $0 = .done }
             } catch {
                 let text = "\(error)"
                 thread.outcome.withLock { $0 = .failed(text) }
             }
             loop.execute {
-                // Somebody may have waited for it, and ended it already.
-                if self.checkpoints.thread === thread { self.checkpointLeftThread(checkpoint, thread) }
+                // Somebody may have waited for it, and gone on already.
+                guard self.checkpoints.thread === thread else { return }
+                self.checkpointLeftThread(checkpoint, thread)
+                self.advanceCheckpoint()
             }
         }
     }
 
     private func checkpointLeftThread(_ checkpoint: Checkpoint, _ thread: CheckpointThread) {
+        checkpoints.thread = nil
         switch thread.outcome.withLock({ $0 }) {
         case .failed(let reason): checkpointEnded(checkpoint, reason)
-        case .durable: checkpointEnded(checkpoint, nil)
+        case .done where checkpoints.pagesAreSynced: checkpointEnded(checkpoint, nil)
+        case .done: pagesWereSynced()
         case nil: break
         }
     }
@@ -249,11 +282,15 @@ extension Server {
         if let thread = checkpoints.thread {
             while thread.outcome.withLock({ $0 == nil }) { usleep(1000) }
             checkpointLeftThread(checkpoint, thread)
-            return checkpoints.lastWasGood
+            guard checkpoints.running?.position == checkpoint.position else { return checkpoints.lastWasGood }
         }
         do {
+            if !checkpoints.pagesAreSynced {
+                try checkpoint.syncPages()
+                pagesWereSynced()
+            }
             if commandLog.syncedOffset < checkpoint.position.offset { try commandLog.syncNow() }
-            try checkpoint.makeDurable()
+            try checkpoint.save()
         } catch {
             checkpointEnded(checkpoint, "\(error)")
             return false

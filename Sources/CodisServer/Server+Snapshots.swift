@@ -11,11 +11,13 @@ internal import Keyspace
 /// everything once. The snapshot is to be read on another thread, in `KeyspaceSnapshot.read(_:)` with pauses, and
 /// closed.
 extension Server {
-    /// Takes a snapshot at the end of this tick, when no command is half done and the log is written, and gives it to
-    /// `completion`, on the loop; nil if none can be taken.
+    /// Takes a snapshot at the end of this tick or a later one, when no command is half done and the log is written,
+    /// and gives it to `completion`, on the loop; nil if none can be taken.
     func withSnapshot(owner: String, _ completion: @escaping (KeyspaceSnapshot?) -> Void) {
-        snapshotRequests.append(SnapshotRequest(owner: owner, completion: completion))
-        needsTickEnd()
+        whenPagesAreOpen { [self] in
+            snapshotRequests.append(SnapshotRequest(owner: owner, completion: completion))
+            needsTickEnd()
+        }
     }
 
     /// Serves those that asked for a snapshot; the end of the tick calls it.

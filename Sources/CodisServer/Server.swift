@@ -154,6 +154,15 @@ final class Server: @unchecked Sendable {
         keyspace.onPressure = { [unowned self] () throws(KeyspaceError) in try self.commitUnderPressure() }
     }
 
+    /// For who calls commands directly, on a thread of its own: the loop does nothing for this server.
+    ///
+    /// There is no end of a tick, nothing is reclaimed, and a checkpoint is waited for where it is made.
+    func leaveOutLoop() {
+        isTickEndScheduled = true
+        cron.isReclaimScheduled = true
+        checkpoints.areWaitedFor = true
+    }
+
     /// The directory of the data, whatever CONFIG SET says since the start.
     var dataDirectory: String { effects.log.map { String($0.directory.dropLast("/log".count)) } ?? config.directory }
 

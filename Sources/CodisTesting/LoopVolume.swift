@@ -35,10 +35,10 @@ public final class LoopVolume {
         _ = try runProgram("dd", ["if=/dev/zero", "of=\(path)/filler", "bs=64k"])
     }
 
-    /// Takes all the space but about so many megabytes.
-    public func fill(leavingMegabytes left: Int) throws {
+    /// Takes all the space but about so many kilobytes.
+    public func fill(leavingKilobytes left: Int) throws {
         let hole = path + "/hole"
-        let result = try runProgram("dd", ["if=/dev/zero", "of=\(hole)", "bs=1M", "count=\(left)"])
+        let result = try runProgram("dd", ["if=/dev/zero", "of=\(hole)", "bs=1K", "count=\(left)"])
         guard result.isSuccess else { throw LoopVolumeError(reason: result.errors) }
         try fill()
         try FileManager.default.removeItem(atPath: hole)

@@ -49,16 +49,22 @@ final class DurableMeta: Sendable {
         close(descriptor)
     }
 
-    /// Syncs the data file, then saves `page`, the meta page of commit number `commit`.
+    /// Syncs the data file; any thread may call it.
     ///
-    /// Any thread may call it; an older commit than the newest that was saved is let be.
-    ///
-    /// - Throws: `KeyspaceError.failed` if a sync or write fails, which must not be tried again: the kernel may have
-    ///   dropped what it could not write.
-    func save(commit: Int, page: [UInt8]) throws(KeyspaceError) {
+    /// - Throws: `KeyspaceError.failed` if that fails, which must not be tried again: the kernel may have dropped what
+    ///   it could not write.
+    func syncData() throws(KeyspaceError) {
         if fdatasync(dataDescriptor) != 0 {
             throw .failed("fdatasync of the keyspace: \(unsafe String(cString: strerror(errno)))")
         }
+    }
+
+    /// Saves `page`, the meta page of commit number `commit`, whose pages were synced before.
+    ///
+    /// Any thread may call it; an older commit than the newest that was saved is let be.
+    ///
+    /// - Throws: `KeyspaceError.failed` if it cannot be written and synced, which must not be tried again.
+    func save(commit: Int, page: [UInt8]) throws(KeyspaceError) {
         let number = newest.withLock { newest -> Int32 in
             guard commit > newest else { return 0 }
             var slot = [UInt8](repeating: 0, count: DurableMeta.slotLength)

@@ -61,6 +61,19 @@ final class FilePrefetcher: Sendable {
         }
     }
 
+    /// Has `pages` opened to writes, and `completion` called then, on this or the other thread.
+    func open(_ pages: [Int], completion: @escaping @Sendable () -> Void) {
+        let isStopping = progress.withLock { progress in
+            guard !progress.isStopping else { return true }
+            worker.perform { [environment] in
+                environment.openPages(pages)
+                completion()
+            }
+            return false
+        }
+        if isStopping { completion() }
+    }
+
     private func perform(_ job: @escaping @Sendable () -> Void) {
         progress.withLock { if !$0.isStopping { worker.perform(job) } }
     }

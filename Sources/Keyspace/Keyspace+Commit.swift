@@ -7,21 +7,41 @@ internal import LMDB
 
 /// A commit that is to be made durable, by another thread than the keyspace's.
 public struct Checkpoint: Sendable {
-    /// The place in the log that the commit stands for: the log must be synced up to it before `makeDurable`.
+    /// The place in the log that the commit stands for: the log must be synced up to it before `save()`.
     public let position: LogPosition
     let commit: Int
     let metaPage: [UInt8]
     let durable: DurableMeta
     let environment: Environment
-    let changesManyPages: Bool
-    let residentPages: Int
+    /// Where many pages were changed.
+    let crowdedRanges: [Range<Int>]
+    /// Whether all of the data is to stay in memory.
+    let staysInMemory: Bool
 
-    /// Syncs the data file and saves the commit's meta page; blocks for as long as the disk takes.
+    /// Syncs the commit's pages; blocks for as long as the disk takes.
+    ///
+    /// What the next transaction has taken so far is written too, so the sooner this begins after the commit the
+    /// better.
+    ///
+    /// - Throws: `KeyspaceError.failed`; it must not be tried again.
+    public func syncPages() throws(KeyspaceError) {
+        for pages in crowdedRanges { environment.closePages(pages, forReading: staysInMemory) }
+        try durable.syncData()
+    }
+
+    /// Saves the commit's meta page, after `syncPages()`: from here on, the commit is what is found at opening.
+    ///
+    /// - Throws: `KeyspaceError.failed`; it must not be tried again.
+    public func save() throws(KeyspaceError) {
+        try durable.save(commit: commit, page: metaPage)
+    }
+
+    /// Syncs the commit's pages and saves its meta page, where there is no log.
     ///
     /// - Throws: `KeyspaceError.failed`; it must not be tried again.
     public func makeDurable() throws(KeyspaceError) {
-        if changesManyPages { environment.closePages(reopening: 0..<residentPages) }
-        try durable.save(commit: commit, page: metaPage)
+        try syncPages()
+        try save()
     }
 }
 
@@ -32,10 +52,7 @@ extension Keyspace {
     /// Whether so many pages were changed since the last commit, or freed, that the next one is due.
     ///
     /// The list of those that were freed is sorted and written by the commit.
-    public var commitIsDue: Bool {
-        // While a checkpoint is under way a commit cannot be made durable, so it waits for as long as it can.
-        hasTaken(isMakingDurable ? options.dirtyPages : duePages)
-    }
+    public var commitIsDue: Bool { hasTaken(options.dirtyPages) }
 
     /// Whether a commit would be advisable, but that the one before is still being made durable.
     public var isAheadOfCheckpoint: Bool { isMakingDurable && isCommitAdvisable }
@@ -45,11 +62,11 @@ extension Keyspace {
     }
 
     /// Whether the open transaction has used up half of what it may change before a commit is due.
-    public var isCommitAdvisable: Bool { hasTaken(duePages / 2) }
+    public var isCommitAdvisable: Bool { hasTaken(options.dirtyPages / 2) }
 
     /// Whether the open transaction has used up a quarter of that: enough for a commit on behalf of who changes much in
     /// the background.
-    public var isCommitWorthwhile: Bool { hasTaken(duePages / 4) }
+    public var isCommitWorthwhile: Bool { hasTaken(options.dirtyPages / 4) }
 
     /// Whether what must stay in the open transaction may change more.
     public var transactionHasRoom: Bool { transaction.dirtyPages < options.mostDirtyPages }
@@ -88,10 +105,10 @@ extension Keyspace {
                 metaPage: page,
                 durable: durable,
                 environment: environment,
-                changesManyPages: takenPages > environment.information.lastPage / 64,
-                residentPages: room.residentPages
+                crowdedRanges: changedPages.crowdedRanges,
+                staysInMemory: room.residentPages > 0
             )
-            takenPages = 0
+            changedPages = ChangedPages()
             pendingPin = try environment.beginReading()
             pendingCheckpoint = checkpoint
             return checkpoint
@@ -116,7 +133,8 @@ extension Keyspace {
             state.write(to: &writer)
             closeCursor()
             let taken = transaction.dirtyPages
-            takenPages += taken
+            changedPages.add(transaction.dirtyPageNumbers)
+            hasPreparedCommit = false
             try transaction.commit()
             hasUncommittedChanges = false
             hasCommitted = true
@@ -148,6 +166,26 @@ extension Keyspace {
         }
     }
 
+    /// Whether the open transaction has taken so many pages that its commit would be long if they were closed to
+    /// writes.
+    public var hasTakenManyPages: Bool { failure == nil && transaction.dirtyPages >= 2048 }
+
+    /// Has the pages that the open transaction has taken opened to writes on another thread; `completion` is called
+    /// then, on some thread.
+    ///
+    /// The sync of a checkpoint, or the kernel after half a minute, writes them and closes them for that.
+    public func openTakenPages(completion: @escaping @Sendable () -> Void) {
+        prefetcher.open(failure == nil ? transaction.dirtyPageNumbers : [], completion: completion)
+    }
+
+    /// Has them opened if a commit is soon due and they were not yet for it; O(1) otherwise.
+    @inline(__always)
+    public func openTakenPagesIfCommitIsNear() {
+        guard !hasPreparedCommit, hasTaken(options.dirtyPages / 8 * 7) else { return }
+        hasPreparedCommit = true
+        openTakenPages {}
+    }
+
     /// Hears that `checkpoint` is durable: the log before its position is not needed for recovery any more.
     public func finish(_ checkpoint: Checkpoint) {
         guard checkpoint.commit > durableCommit else { return }
@@ -157,7 +195,7 @@ extension Keyspace {
         pendingPin = nil
         pendingCheckpoint = nil
         // The pin has moved on, and the pages that it held can be used.
-        room.freePages = countFreePages().usable
+        room.freePages = countFreePages()
     }
 
     /// Doubles the map when half of it is used; snapshots are cut for that.
@@ -169,36 +207,28 @@ extension Keyspace {
         try environment.setMapSize(bytes: information.mapSizeBytes * 2)
     }
 
-    /// Learns from the last commit how much room there is, and how large the next may become.
-    ///
-    /// A commit takes time for each of its pages. The less often a transaction comes back to a page that it has taken,
-    /// the less there is to be gained from a large one, and in large data that is seldom.
+    /// Learns from the last commit how much room there is.
     func measureRoom(takenPages: Int = 0) {
-        let lastPage = environment.information.lastPage
-        let free = countFreePages()
-        let most = options.dirtyPages
-        duePages = lastPage - free.all <= 2 * most ? most : most / 2
         room.begin(
-            lastPage: lastPage,
-            freePages: free.usable,
+            lastPage: environment.information.lastPage,
+            freePages: countFreePages(),
             takenPages: takenPages
         )
     }
 
-    /// The pages that the last commit left free: all, and those that the pins let be used.
-    private func countFreePages() -> (all: Int, usable: Int) {
-        guard let reader = try? environment.beginReading() else { return (0, 0) }
+    /// The pages that the last commit left free and that the pins let be used.
+    private func countFreePages() -> Int {
+        guard let reader = try? environment.beginReading() else { return 0 }
         defer { reader.abort() }
-        guard let cursor = try? reader.cursor(Transaction.freePages) else { return (0, 0) }
+        guard let cursor = try? reader.cursor(Transaction.freePages) else { return 0 }
         defer { cursor.close() }
-        var free = (all: 0, usable: 0)
+        var free = 0
         let oldest = UInt64(snapshots.reduce(durableCommit) { min($0, $1.commit) })
         var row = try? cursor.first()
         while let found = row ?? nil {
             guard found.key.count == 8, found.value.count >= 8 else { break }
             let count = Int(truncatingIfNeeded: found.value.littleEndian(UInt64.self, at: 0))
-            free.all += count
-            if found.key.littleEndian(UInt64.self, at: 0) < oldest { free.usable += count }
+            if found.key.littleEndian(UInt64.self, at: 0) < oldest { free += count }
             row = try? cursor.next()
         }
         return free

@@ -105,10 +105,10 @@ public final class Keyspace {
     var pendingPin: Transaction?
     var pendingCheckpoint: Checkpoint?
     var durableCommit: Int
-    /// So many changed pages make the next commit due.
-    var duePages = 0
-    /// Pages that commits have taken since the last checkpoint began.
-    var takenPages = 0
+    /// What commits have changed since the last checkpoint began.
+    var changedPages = ChangedPages()
+    /// Whether the open transaction's pages were opened for its commit, although a sync is under way.
+    var hasPreparedCommit = false
     var hasUncommittedChanges = false
     let prefetcher: FilePrefetcher
     /// Whether this object has committed: the handles of its tables are good for readers from then on.

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Bytes
+internal import Glibc
 internal import LMDB
 
 /// What opening a keyspace brings: its environment at the last durable commit, a write transaction and its tables.
@@ -25,6 +26,7 @@ struct OpenedEnvironment {
         let wanted =
             options.mapSizeBytes > 0
             ? max(options.mapSizeBytes, 2 * used) : max(OpenedEnvironment.leastMapBytes, 4 * used)
+        if directory.isNew { try OpenedEnvironment.allocate("lock.mdb", bytes: 8192, in: directory) }
         do throws(LMDBError) {
             environment = try Environment(
                 directory: directory.workingPath,
@@ -41,6 +43,7 @@ struct OpenedEnvironment {
             dataDescriptor: environment.fileDescriptor
         )
         if directory.isNew {
+            try OpenedEnvironment.allocate("data.mdb", bytes: OpenedEnvironment.newDataBytes, in: directory)
             try OpenedEnvironment.create(environment, durable)
             try directory.finishCreation()
         }
@@ -72,6 +75,20 @@ struct OpenedEnvironment {
     private static let tableNames =
         (0..<1024).map { "slot." + String($0 + 10000).dropFirst() } + ["meta", "expires", "reclaim", "counts"]
 
+    /// What the tables and the first state of a new keyspace take for certain; they are some 40 pages.
+    private static let newDataBytes = 1 << 20
+
+    /// Gives the first `bytes` of a file of a new keyspace blocks on the disk, and makes the file if it is missing.
+    ///
+    /// LMDB maps both of its files and writes to them there: on a full disk that would end the process.
+    private static func allocate(_ name: String, bytes: Int, in directory: KeyspaceDirectory) throws(KeyspaceError) {
+        let path = directory.workingPath + "/" + name
+        let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+        let code = descriptor < 0 ? errno : posix_fallocate(descriptor, 0, off_t(bytes))
+        if descriptor >= 0 { close(descriptor) }
+        if code != 0 { throw .failed("cannot make \(path): \(unsafe String(cString: strerror(code)))") }
+    }
+
     /// Makes the tables and the first state of a new keyspace, durably.
     private static func create(_ environment: Environment, _ durable: DurableMeta) throws(KeyspaceError) {
         var generator = SystemRandomNumberGenerator()
@@ -93,6 +110,7 @@ struct OpenedEnvironment {
         } catch {
             throw KeyspaceError(error, while: "making the keyspace")
         }
+        try durable.syncData()
         try durable.save(commit: number, page: page)
     }
 }

@@ -98,27 +98,58 @@ public final class Environment: @unchecked Sendable {
         }
     }
 
-    /// Closes the pages of the map to writes, until the next write to each; for any thread.
+    /// Closes `pages` of the map to writes, until the next write to each; for any thread.
     ///
     /// A page that is open for writing when the kernel writes it to the disk has to be closed on every core, one by
-    /// one. Where there are many, this is far cheaper. All are taken from the process, and `pages`, which should be in
-    /// memory, are given back for reading; the others come back as they are touched, which may have to wait until they
-    /// are written.
-    public func closePages(reopening pages: Range<Int>) {
-        map.withLock { map in
-            if map.address == 0 { map.address = mapAddress() }
-            guard let address = unsafe UnsafeMutableRawPointer(bitPattern: map.address) else { return }
-            // In parts, so that nobody waits long for the kernel's locks.
-            let part = 64 << 20
-            for offset in stride(from: 0, to: map.length, by: part) {
-                let end = min(offset + part, map.length)
-                unsafe madvise(address + offset, end - offset, MADV_DONTNEED)
-                let reopened = (pages.lowerBound * pageSize..<pages.upperBound * pageSize).clamped(to: offset..<end)
-                guard !reopened.isEmpty else { continue }
+    /// one. Where there are many, this is far cheaper. All are taken from the process; if they are in memory they can
+    /// be given back for reading, `forReading`, else they come back as they are touched, which may have to wait until
+    /// they are written.
+    public func closePages(_ pages: Range<Int>, forReading: Bool) {
+        // In parts, so that nobody waits long for the kernel's locks.
+        let part = (64 << 20) / pageSize
+        for start in stride(from: pages.lowerBound, to: pages.upperBound, by: part) {
+            let end = min(start + part, pages.upperBound)
+            map.withLock { map in
+                guard let address = unsafe startAddress(&map) else { return }
+                let bytes = (start * pageSize..<end * pageSize).clamped(to: 0..<map.length)
+                unsafe madvise(address + bytes.lowerBound, bytes.count, MADV_DONTNEED)
                 // Linux before 5.14 cannot do it.
-                unsafe madvise(address + reopened.lowerBound, reopened.count, MADV_POPULATE_READ)
+                if forReading { unsafe madvise(address + bytes.lowerBound, bytes.count, MADV_POPULATE_READ) }
             }
         }
+    }
+
+    /// Opens `pages` of the map to writes, those that are closed; for any thread.
+    ///
+    /// The first write to a page that is closed costs its thread microseconds. What is in the pages stays as it is, but
+    /// the kernel takes them to be changed, so that the next sync writes them. O(n log n) for n pages.
+    public func openPages(_ pages: [Int]) {
+        let sorted = pages.sorted()
+        var index = 0
+        while index < sorted.count {
+            // In parts, so that nobody waits long for the map.
+            map.withLock { map in
+                guard let address = unsafe startAddress(&map) else {
+                    index = sorted.count
+                    return
+                }
+                let end = min(index + 256, sorted.count)
+                while index < end {
+                    let first = index
+                    repeat { index += 1 } while index < end && sorted[index] == sorted[index - 1] + 1
+                    let start = sorted[first] * pageSize
+                    let length = (index - first) * pageSize
+                    guard start + length <= map.length else { continue }
+                    // Linux before 5.14 cannot do it.
+                    unsafe madvise(address + start, length, MADV_POPULATE_WRITE)
+                }
+            }
+        }
+    }
+
+    private func startAddress(_ map: inout Map) -> UnsafeMutableRawPointer? {
+        if map.address == 0 { map.address = mapAddress() }
+        return unsafe UnsafeMutableRawPointer(bitPattern: map.address)
     }
 
     /// Where the map begins, which LMDB keeps to itself: a page that holds a row begins with its own number.

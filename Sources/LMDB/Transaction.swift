@@ -49,6 +49,15 @@ public final class Transaction: @unchecked Sendable {
     @inline(__always)
     public var dirtyPages: Int { unsafe codis_lmdb_dirty_pages(open) }
 
+    /// The numbers of the pages that a write transaction has taken so far, in no order that is promised; O(pages).
+    public var dirtyPageNumbers: [Int] {
+        let count = dirtyPages
+        return unsafe [Int](unsafeUninitializedCapacity: count) { buffer, initialized in
+            for index in 0..<count { unsafe buffer[index] = codis_lmdb_dirty_page(open, index) }
+            initialized = count
+        }
+    }
+
     /// How many pages of the last commit a write transaction does not need any more; O(1), as `dirtyPages`.
     ///
     /// The commit writes a list of them, in one piece.

@@ -36,11 +36,8 @@ final class CommandHarness {
             keyspace: Keyspace(directory: directory.path + "/keyspace", options: options),
             commands: CommandTable()
         )
-        // There are no sockets to answer at the end of a tick, and the loop is left out of it altogether.
-        server.isTickEndScheduled = true
+        server.leaveOutLoop()
         server.saves.keyspaceDirectory = directory.path + "/keyspace"
-        // The same holds for what is deleted in the background: another thread than the test's would do it.
-        server.cron.isReclaimScheduled = true
         session = Session(server, identifier: 1, context: nil, address: "test")
         log = try CommandHarness.openLog(directory.path)
         if !effects.isEmpty {

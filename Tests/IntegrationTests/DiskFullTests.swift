@@ -115,21 +115,43 @@ struct DiskFullTests {
         #expect(try client.receive(40_000).allSatisfy { $0 == .ok })
         let replica = try TestServer(directory: volume.path)
         #expect(try replica.command("SET", "old", "1") == .ok)
-        try volume.fill(leavingMegabytes: leftMegabytes)
+        try volume.fill(leavingKilobytes: leftMegabytes << 10)
         try replica.command("SLAVEOF", "127.0.0.1", "\(master.port)")
         let failures = ["Write error or short write", "Failed trying to load the MASTER", "Opening the temp file"]
         let failed = try Regex("(\(failures.joined(separator: "|"))).*[Nn]o space")
         #expect(
-            waitUntil(timeoutSeconds: 90) { replica.output.matches(of: failed).count >= 2 },
+            waitUntil(timeoutSeconds: 90) { !replica.isRunning || replica.output.matches(of: failed).count >= 2 },
             "\(replica.output.suffix(3000))"
         )
+        try #require(replica.isRunning, "\(replica.output.suffix(3000))")
         #expect(try replica.command("GET", "old") == .bulk("1"))
         #expect(try replica.command("DBSIZE") == .integer(1))
         try volume.empty()
+        try #require(replica.isRunning, "\(replica.output.suffix(3000))")
         try level(master, replica, timeoutSeconds: 120)
         try expectSameDigest(master, replica)
         try replica.stop()
         try master.stop()
+    }
+
+    @Test("a server that has no room to make its files says so and exits with status 1")
+    func noRoomToBegin() throws {
+        let volume = try LoopVolume(megabytes: 150)
+        for left in [0, 4, 12, 32, 96, 256, 1024] {
+            try volume.fill(leavingKilobytes: left)
+            do {
+                let server = try TestServer(directory: volume.path)
+                try server.kill()
+                Issue.record("it started with \(left) KB left")
+            } catch TestServerError.didNotStart(let ending, let output) {
+                #expect(ending == "\(ChildProcess.Ending.exited(1))", "\(left) KB left: \(output.suffix(2000))")
+                #expect(output.lowercased().contains("no space left on "), "\(left) KB left: \(output.suffix(2000))")
+            }
+            try volume.empty()
+        }
+        let server = try TestServer(directory: volume.path)
+        #expect(try server.command("SET", "key", "value") == .ok)
+        try server.stop()
     }
 
     private static let row = filledBytes(UInt8(ascii: "r"), count: 1_000)

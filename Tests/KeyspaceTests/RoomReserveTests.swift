@@ -38,7 +38,7 @@ struct RoomReserveTests {
 
     @Test("A disk with room for deletes only is enough to open a keyspace, read and delete")
     func deletesOnly() throws {
-        try volume.fill(leavingMegabytes: 5)
+        try volume.fill(leavingKilobytes: 5 << 10)
         let keyspace = try Keyspace(directory: path)
         #expect(!keyspace.ensureRoom(bytes: 0))
         try #require(keyspace.ensureRoomForDelete())
@@ -49,7 +49,7 @@ struct RoomReserveTests {
 
     @Test("Opening a keyspace leaves what it does not need to others")
     func leavesRest() throws {
-        try volume.fill(leavingMegabytes: 20)
+        try volume.fill(leavingKilobytes: 20 << 10)
         let free = try freeBytes
         let keyspace = try Keyspace(directory: path)
         try #require(keyspace.ensureRoom(bytes: 0))

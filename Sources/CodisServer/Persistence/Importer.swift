@@ -99,8 +99,7 @@ final class Importer {
         plain.maximumMemory = 0
         plain.savePoints = []
         let server = Server(config: plain, log: log, loop: loop, keyspace: keyspace, commands: plainCommands)
-        server.isTickEndScheduled = true
-        server.cron.isReclaimScheduled = true
+        server.leaveOutLoop()
         keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try Importer.commit(keyspace) }
         return server
     }

@@ -62,6 +62,7 @@ final class ReplicaLoad: @unchecked Sendable {
     /// Loads; blocks until all has come, or the load was cancelled.
     func run() -> Result<Summary, Failure> {
         do {
+            if isCancelled.load(ordering: .acquiring) { throw Failure(description: "the link was lost") }
             let received = try ResyncDirectory.prepare(in: directory)
             let (summary, _) = try loadKeyspace(ServerDirectory.keyspace(in: received))
             try makeLog(ServerDirectory.log(in: received))

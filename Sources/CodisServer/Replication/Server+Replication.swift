@@ -191,11 +191,16 @@ extension Server {
         disconnectReplicas()
         touchAllWatched()
         let directory = dataDirectory
-        keyspace.close()
         do {
             // The dumps of the old data are known to the new ones, or the next start would load the last of them.
             let known = KnownFiles(directory: ServerDirectory.keyspace(in: directory))
             try known.write(directory: ServerDirectory.keyspace(in: ResyncDirectory.receiving(in: directory)))
+        } catch {
+            // Those that there were when the loading ended are.
+            log.warning("The newest dump is not known to the data of the MASTER: \(error)")
+        }
+        keyspace.close()
+        do {
             do throws(CommandLogError) { try old.shutdown() } catch { log.warning("Closing the log: \(error)") }
             try ResyncDirectory.adopt(in: directory)
             keyspace = try Keyspace(
