@@ -115,9 +115,10 @@ extension Keyspace {
         return next
     }
 
-    /// The next keys of a tag, about `count` of them, copied; O(count), and O(log n) to find the place.
-    public func keys(of walk: inout TagWalk, count: Int) -> [[UInt8]] {
-        var keys: [[UInt8]] = []
+    /// The next keys of a tag, about `count` of them, copied, and whether they expire; O(count), and O(log n) to find
+    /// the place.
+    public func keys(of walk: inout TagWalk, count: Int) -> [(key: [UInt8], expires: Bool)] {
+        var keys: [(key: [UInt8], expires: Bool)] = []
         let space = state.spaces[walk.database]
         if walk.next.isEmpty {
             other.setPosition(space: space, checksum: walk.checksum)
@@ -134,8 +135,8 @@ extension Keyspace {
                 return false
             }
             left -= 1
-            return self.withKey(key, value) { key, _ in
-                if KeyHash(of: key).isTagged { keys.append(Array(key)) }
+            return self.withKey(key, value) { key, record in
+                if KeyHash(of: key).isTagged { keys.append((Array(key), record.expireAtMilliseconds != 0)) }
             }
         }
         walk.next = last ?? []

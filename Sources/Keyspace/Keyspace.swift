@@ -277,6 +277,14 @@ public final class Keyspace {
     /// The keyed hash of a key, as `onKeyChange` is called with it.
     public func keyHash(_ key: ByteView) -> UInt64 { state.hashKey.hash(key) }
 
+    /// Where the row of a key lies among those of its database: they lie slot by slot, and in each slot in the order of
+    /// these numbers.
+    public func rowOrder(_ key: ByteView) -> UInt64 {
+        let checksum = KeyHash(of: key).checksum
+        // The slot is in the lowest ten bits.
+        return UInt64(checksum >> 10 | checksum << 22) << 32 | state.hashKey.hash(key) >> 32
+    }
+
     /// Where a field or a member lies among those of its value: they lie in the order of these numbers.
     public func elementOrder(_ name: ByteView) -> UInt64 { state.hashKey.hash(name) }
 

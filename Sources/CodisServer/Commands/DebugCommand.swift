@@ -174,7 +174,7 @@ extension Server {
         var options = RDBReader.Options()
         options.databaseLimit = databaseCount
         let reader = RDBReader(fileDescriptor: file.descriptor, options: options)
-        let values = ValueImport(keyspace: keyspace, config: config)
+        let values = ValueImport(keyspace: keyspace, limits: EncodingLimitsOfKinds(config))
         var count = 0
         loading: while true {
             switch try reader.next() {

@@ -73,8 +73,8 @@ extension Server {
     ) throws(CommandError) {
         guard keyspace.ensureRoom(bytes: payload.count) else { throw .outOfSpace }
         do {
-            let reader = try DumpPayload.reader(of: payload, accepting: DumpPayload.readableVersions)
-            let values = ValueImport(keyspace: keyspace, config: config)
+            let reader = try DumpPayload.readerOfContent(payload, accepting: DumpPayload.readableVersions)
+            let values = ValueImport(keyspace: keyspace, limits: EncodingLimitsOfKinds(config))
             let isStored = try values.run(reader, key: key, in: database, expireAtMilliseconds: expireAtMilliseconds)
             guard isStored else { throw RDBError.malformed("a value without elements", position: 0) }
         } catch let error as KeyspaceError {

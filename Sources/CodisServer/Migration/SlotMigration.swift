@@ -148,7 +148,7 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
                 var group = [key]
                 if move.movesTag, mark.hash.isTagged {
                     var walk = TagWalk(checksum: mark.hash.checksum, in: move.database)
-                    group = server.keyspace.keys(of: &walk, count: most - keys.count)
+                    group = server.keyspace.keys(of: &walk, count: most - keys.count).map(\.key)
                     guard walk.isAtEnd else { return }
                 }
                 var size = 0
@@ -211,8 +211,9 @@ final class SlotMigration: RunningMigration, @unchecked Sendable {
         var timer = Clock()
         var spent: Int64 = 0
         while spent < Server.sliceNanoseconds, !walk.isAtEnd {
-            keys += server.keyspace.keys(of: &walk, count: 128).filter { key in
-                ByteView.with(key) { server.current($0, in: move.database) != nil }
+            for (key, expires) in server.keyspace.keys(of: &walk, count: 128) {
+                if expires, ByteView.with(key, { server.current($0, in: move.database) }) == nil { continue }
+                keys.append(key)
             }
             spent += timer.readMonotonic()
         }

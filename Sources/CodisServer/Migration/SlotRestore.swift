@@ -27,7 +27,8 @@ struct ArrivingKey {
 /// First everything is checked, then everything is written; what was there is replaced. Small batches are done at
 /// once. For large ones the keys are fenced, so that nobody sees a part of the batch, and the work is done in steps,
 /// of which each has its own record in the log: a server that ends in the middle has some of the keys, and their source
-/// still has all. A large value is built in steps as a ``StagedValue``.
+/// still has all. They are written in the order of their rows, some thousands at a time: one finds the pages of the
+/// tree that the one before has used. A large value is built in steps as a ``StagedValue``.
 final class SlotRestore {
     /// More than so many keys or bytes are not restored at once.
     static let mostKeysAtOnce = 256
@@ -40,8 +41,13 @@ final class SlotRestore {
     private let stride: Int
     private let ticket: FenceTicket
 
+    /// The key that is checked or brought into order next.
     private var next = 1
     private var isChecked = false
+    /// Keys in the order of their rows, and how many of them are written.
+    private var ordered: [(row: UInt64, index: Int)] = []
+    private var written = 0
+    private var isOrdered = false
     private var check: DumpPayloadCheck?
     private var building: LargeValue?
 
@@ -71,7 +77,9 @@ final class SlotRestore {
         do throws(CommandError) {
             try server.checkIsStillMaster()
             let isDone = try server.changeBehindFence { () throws(CommandError) in
-                isChecked ? try write() : try checkNext()
+                guard isChecked else { return try checkNext() }
+                guard isOrdered else { return orderSome() }
+                return try write()
             }
             guard isDone else { return false }
         } catch {
@@ -92,7 +100,7 @@ final class SlotRestore {
             next = 1
             return false
         }
-        let arriving = try server.arrivingKey(arguments[next], arguments[next + 1], rest(at: next))
+        let arriving = try arrivingKey(at: next)
         guard case .payload(let payload) = arriving.value, payload.count > SlotRestore.mostBytesAtOnce else {
             try server.check(arriving, in: database)
             next += stride
@@ -112,18 +120,46 @@ final class SlotRestore {
         return false
     }
 
-    private func rest(at index: Int) -> (ByteView, ByteView?) {
-        (arguments[index + 2], stride == 4 ? arguments[index + 3] : nil)
+    private func arrivingKey(at index: Int) throws(CommandError) -> ArrivingKey {
+        let rest = (arguments[index + 2], stride == 4 ? arguments[index + 3] : nil)
+        return try server.arrivingKey(arguments[index], arguments[index + 1], rest)
     }
 
     // MARK: Writing
+
+    /// So many keys are brought into order before the first of them is written.
+    private static let keysInOrder = 16_384
+
+    /// Takes some more keys, and brings all that were taken into order when they are enough; is never done with that.
+    private func orderSome() -> Bool {
+        let end = min(arguments.count, next + 256 * stride)
+        while next < end {
+            ordered.append((server.keyspace.rowOrder(arguments[next]), next))
+            next += stride
+        }
+        if next >= arguments.count || ordered.count >= SlotRestore.keysInOrder {
+            // One that is named twice becomes what is named last.
+            ordered.sort { $0.row == $1.row ? $0.index < $1.index : $0.row < $1.row }
+            isOrdered = true
+        }
+        return false
+    }
+
+    /// Whether everything is written; what is ordered comes to its end before that.
+    private func isDone() -> Bool {
+        guard written == ordered.count else { return false }
+        ordered.removeAll(keepingCapacity: true)
+        written = 0
+        isOrdered = false
+        return next >= arguments.count
+    }
 
     private func write() throws(CommandError) -> Bool {
         if let building { return try build(building) }
         var restored: [RestoredKey] = []
         defer { server.record(restored, in: database) }
-        while next < arguments.count, restored.count < 32 {
-            let arriving = try server.arrivingKey(arguments[next], arguments[next + 1], rest(at: next))
+        while written < ordered.count, restored.count < 32 {
+            let arriving = try arrivingKey(at: ordered[written].index)
             if case .payload(let payload) = arriving.value, payload.count > SlotRestore.mostBytesAtOnce {
                 // What was restored before is recorded first.
                 guard restored.isEmpty else { return false }
@@ -131,9 +167,9 @@ final class SlotRestore {
                 return false
             }
             try server.restore(arriving, in: database, &restored)
-            next += stride
+            written += 1
         }
-        return next >= arguments.count
+        return isDone()
     }
 
     private func begin(_ arriving: ArrivingKey, _ payload: ByteView) throws(CommandError) {
@@ -177,12 +213,12 @@ final class SlotRestore {
         }
         building = value
         guard elements.isLast else { return false }
-        let arriving = try server.arrivingKey(arguments[next], arguments[next + 1], rest(at: next))
+        let arriving = try arrivingKey(at: ordered[written].index)
         let expiry = server.expiry(of: arriving)
         try value.staged.become(arriving.key, expireAtMilliseconds: expiry)
         building = nil
-        next += stride
-        return next >= arguments.count
+        written += 1
+        return isDone()
     }
 }
 
@@ -269,7 +305,6 @@ extension Server {
 
     /// Throws what is wrong with a key that arrives, without changing it.
     func check(_ arriving: ArrivingKey, in database: Int) throws(CommandError) {
-        noteReplacing(arriving.key, in: database)
         switch arriving.value {
         case .payload(let payload):
             do throws(RDBError) {
@@ -278,6 +313,7 @@ extension Server {
                 throw .init(payload: error)
             }
         case .staged(let name, let count):
+            noteReplacing(arriving.key, in: database)
             if let arriving = stagedValues[Array(name)] {
                 // Our servers have seen to that before.
                 while arriving.value.hasWaiting { try arriving.value.addSomeWaiting(for: arriving.session) }
@@ -290,7 +326,8 @@ extension Server {
 
     /// Warns that a key that arrives is here already.
     func noteReplacing(_ key: ByteView, in database: Int) {
-        guard !isLoading, let record = keyspace.find(key, in: database), !record.isExpired(at: clock.milliseconds)
+        guard !isLoading, let record = keyspace.findForChange(key, in: database),
+            !record.isExpired(at: clock.milliseconds)
         else { return }
         log.warning("slotsrestore: slot = \(Slot(forKey: key).number), key = '\(String(key))' already exists")
     }
@@ -304,6 +341,8 @@ extension Server {
         let expiry = expiry(of: arriving)
         switch arriving.value {
         case .payload(let payload):
+            // The change finds the row where this has found it.
+            noteReplacing(arriving.key, in: database)
             do throws(CommandError) {
                 try restore(payload, key: arriving.key, in: database, expireAtMilliseconds: expiry)
             } catch .message {

@@ -166,7 +166,7 @@ final class Importer {
         options.databaseLimit = config.databases
         let reader = RDBReader(fileDescriptor: file.descriptor, options: options)
         let load = try BulkLoad(keyspace, directory: ImportSwap.staging(in: self.config.directory))
-        let values = ValueImport(keyspace: keyspace, config: config, load: load)
+        let values = ValueImport(keyspace: keyspace, limits: EncodingLimitsOfKinds(config), load: load)
         let now = Clock().milliseconds
         do {
             while true {

@@ -141,7 +141,7 @@ extension Record {
 /// Encodings are chosen anew by the limits of the configuration, as Redis does when it loads.
 struct ValueImport {
     let keyspace: Keyspace
-    let config: ServerConfig
+    let limits: EncodingLimitsOfKinds
     /// What takes small values, to write them with others.
     var load: BulkLoad?
 
@@ -174,7 +174,7 @@ struct ValueImport {
             throw ImportError("'\(String(key))' is a sorted set, and this server has no commands for those")
         }
         let builder = ValueBuilder(keyspace, key: key, in: database, type: reader.kind.valueType)
-        var form = FormChooser(reader.kind, config)
+        var form = FormChooser(reader.kind, limits)
         do {
             while let element = try reader.next() {
                 form.note(element)
@@ -223,6 +223,21 @@ extension ValueElement {
     }
 }
 
+/// Up to where values of each kind are in their compact form, by the configuration.
+struct EncodingLimitsOfKinds {
+    let list: EncodingLimits
+    let set: EncodingLimits
+    let sortedSet: EncodingLimits
+    let hash: EncodingLimits
+
+    init(_ config: borrowing ServerConfig) {
+        list = EncodingLimits(entries: config.listMaximumZiplistEntries, bytes: config.listMaximumZiplistValue)
+        set = EncodingLimits(entries: config.setMaximumIntsetEntries, bytes: .max)
+        sortedSet = EncodingLimits(entries: config.zsetMaximumZiplistEntries, bytes: config.zsetMaximumZiplistValue)
+        hash = EncodingLimits(entries: config.hashMaximumZiplistEntries, bytes: config.hashMaximumZiplistValue)
+    }
+}
+
 /// Decides, while the elements of a value pass by, whether it fits the compact form.
 private struct FormChooser {
     private let kind: RDBKind
@@ -230,18 +245,15 @@ private struct FormChooser {
     private var longest = 0
     private var areIntegers = true
 
-    init(_ kind: RDBKind, _ config: ServerConfig) {
+    init(_ kind: RDBKind, _ limits: EncodingLimitsOfKinds) {
         self.kind = kind
-        limits =
+        self.limits =
             switch kind {
             case .string: EncodingLimits(entries: 0, bytes: 0)
-            case .list:
-                EncodingLimits(entries: config.listMaximumZiplistEntries, bytes: config.listMaximumZiplistValue)
-            case .set: EncodingLimits(entries: config.setMaximumIntsetEntries, bytes: .max)
-            case .sortedSet:
-                EncodingLimits(entries: config.zsetMaximumZiplistEntries, bytes: config.zsetMaximumZiplistValue)
-            case .hash:
-                EncodingLimits(entries: config.hashMaximumZiplistEntries, bytes: config.hashMaximumZiplistValue)
+            case .list: limits.list
+            case .set: limits.set
+            case .sortedSet: limits.sortedSet
+            case .hash: limits.hash
             }
     }
 

@@ -113,7 +113,7 @@ final class ReplicaLoad: @unchecked Sendable {
                 throw .system(operation: "read", code: 5)
             }
         }
-        let values = ValueImport(keyspace: keyspace, config: config, load: bulk)
+        let values = ValueImport(keyspace: keyspace, limits: EncodingLimitsOfKinds(config), load: bulk)
         var summary = Summary()
         var database = -1
         while true {
