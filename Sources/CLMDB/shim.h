@@ -2,6 +2,7 @@
 #define CODIS_CLMDB_SHIM_H
 #include <fcntl.h>
 #include <lmdb.h>
+#include <stdint.h>
 
 /*
  * The head of a transaction of LMDB 0.9, which lmdb.h keeps to itself. It has stayed like this from 0.9.15 on. Only
@@ -23,6 +24,24 @@ struct codis_lmdb_transaction {
         size_t number;
         void *address;
     } *dirty;
+    void *table_names;
+    struct codis_lmdb_table *tables;
+    unsigned int *table_sequences;
+    void **table_cursors;
+    unsigned char *table_flags;
+    unsigned int table_count;
+};
+
+/* What LMDB's file says of a table. */
+struct codis_lmdb_table {
+    uint32_t unused;
+    uint16_t flags;
+    uint16_t levels;
+    size_t branch_pages;
+    size_t leaf_pages;
+    size_t overflow_pages;
+    size_t entries;
+    size_t root;
 };
 
 /* Whether a write transaction that has just begun, behind a file whose last page is last_page, looks as expected. */
@@ -32,6 +51,29 @@ static inline int codis_lmdb_layout_is_known(MDB_txn *transaction, size_t last_p
         && known->number == mdb_txn_id(transaction) && known->environment == mdb_txn_env(transaction)
         && known->freed_pages != 0 && known->freed_pages[0] == 0 && known->loose_pages == 0 && known->loose_count == 0 && known->spilled_pages == 0 && known->dirty != 0
         && known->dirty->number == 0;
+}
+
+/* Whether the list of tables looks as expected too: LMDB tells the same of the table of names. */
+static inline int codis_lmdb_tables_are_known(MDB_txn *transaction) {
+    const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
+    const struct codis_lmdb_table *names;
+    MDB_stat told;
+    if (known->table_count < 2 || known->table_count > 65536 || known->tables == 0 || known->table_flags == 0
+        || mdb_stat(transaction, 1, &told) != 0)
+        return 0;
+    names = known->tables + 1;
+    return names->levels == told.ms_depth && names->branch_pages == told.ms_branch_pages
+        && names->leaf_pages == told.ms_leaf_pages && names->overflow_pages == told.ms_overflow_pages
+        && names->entries == told.ms_entries && (known->table_flags[1] & 0x0A) == 0x08;
+}
+
+/* The levels of a table's tree, and the page of its root; none if the transaction does not know them yet. */
+static inline int codis_lmdb_root(MDB_txn *transaction, unsigned int table, size_t *root) {
+    const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
+    /* It must be valid (0x08), and not stale (0x02). */
+    if (table >= known->table_count || (known->table_flags[table] & 0x0A) != 0x08) return 0;
+    *root = known->tables[table].root;
+    return known->tables[table].levels;
 }
 
 /* How many pages a write transaction has taken so far: those it copied and those it added. */
@@ -53,6 +95,9 @@ static inline size_t codis_lmdb_freed_pages(MDB_txn *transaction) {
 static inline size_t codis_lmdb_next_page(MDB_txn *transaction) {
     return ((const struct codis_lmdb_transaction *)transaction)->next_page;
 }
+
+/* Has the processor bring a line of memory into its cache, while it goes on. */
+static inline void codis_prefetch(const void *address) { __builtin_prefetch(address); }
 
 /* Linux's own allocation of blocks, which fcntl.h declares only with its extensions. */
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);

@@ -25,6 +25,12 @@ extension Server {
         lookupWrite(key, in: call.database, call)
     }
 
+    /// The record of `key` for a command that is about to make it another string.
+    @inline(__always)
+    func lookupWriteString(_ key: ByteView, _ call: CommandCall) -> Record? {
+        current(keyspace.findForString(key, in: call.database), of: key, in: call.database, call)
+    }
+
     /// The record of `key` in `database` for a command that is about to change it.
     @inline(__always)
     func lookupWrite(_ key: ByteView, in database: Int, _ call: CommandCall) -> Record? {

@@ -40,12 +40,43 @@ extension Keyspace {
         switch placement {
         case .missing: return nil
         case .onRow: row = try cursor(target.slot).current()
-        case .unknown:
+        case .unknown, .found:
             guard let found = try seekTarget() else { return nil }
+            placement = .onRow
             row = found
         }
         guard let record = Record(row) else { throw .corrupted }
         return (record, row.count)
+    }
+
+    /// As `findTarget`, for a change that writes this one row and no other before it: the slot's cursor need not stand
+    /// on the row.
+    @inline(__always)
+    func findTargetForString() throws(LMDBError) -> (record: Record, rowLength: Int)? {
+        let row: ByteView
+        switch placement {
+        case .missing: return nil
+        case .found: row = foundRow
+        case .onRow: row = try cursor(target.slot).current()
+        case .unknown:
+            guard let found = try locateTarget() else { return nil }
+            row = found
+        }
+        guard let record = Record(row) else { throw .corrupted }
+        return (record, row.count)
+    }
+
+    /// Where the value of the row under `target` is to be written, of which there is one or not.
+    @unsafe @inline(__always)
+    private func reserveRow(_ length: Int, replacing old: OldRow?) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
+        guard let old else { return unsafe try cursor(target.slot).reserve(target.view, count: length) }
+        if placement == .found {
+            if foundRowIsWritable, length == old.rowLength, length == foundRow.count {
+                return unsafe UnsafeMutableRawBufferPointer(mutating: foundRow.rawBuffer)
+            }
+            try placeCursor(expecting: true)
+        }
+        return unsafe try cursor(target.slot).reserveCurrent(target.view, count: length)
     }
 
     /// Whether a row of `target` with this head can hold `payloadLength` bytes itself.
@@ -54,8 +85,8 @@ extension Keyspace {
         8 + target.length + record.rowLength(payloadLength: payloadLength) <= Keyspace.longestNode
     }
 
-    /// Writes the row under `target`, on which its slot's cursor was just placed, and brings everything that follows
-    /// from rows up to date: counts, the expiry index, and objects that nobody holds any more.
+    /// Writes the row under `target`, on which its slot's cursor was just placed, or which was just found, and brings
+    /// everything that follows from rows up to date: counts, the expiry index, and objects that nobody holds any more.
     @inline(__always)
     func writeRow(
         _ record: Record,
@@ -65,11 +96,7 @@ extension Keyspace {
     ) throws(LMDBError) {
         let slot = target.slot
         let length = record.rowLength(payloadLength: payload.count)
-        let cursor = try cursor(slot)
-        let memory =
-            old != nil
-            ? unsafe try cursor.reserveCurrent(target.view, count: length)
-            : unsafe try cursor.reserve(target.view, count: length)
+        let memory = unsafe try reserveRow(length, replacing: old)
         var writer = unsafe RowWriter(memory)
         record.writeHead(to: &writer)
         writer.append(payload)

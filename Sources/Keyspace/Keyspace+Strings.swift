@@ -32,7 +32,7 @@ extension Keyspace {
         }
         setTarget(key, database)
         try change { () throws(LMDBError) in
-            let existing = try findTarget()
+            let existing = try findTargetForString()
             let record = Record(type: .string, encoding: encoding, expireAtMilliseconds: expireAtMilliseconds)
             try putString(key, record, value, existing, database)
         }
@@ -52,7 +52,7 @@ extension Keyspace {
         }
         setTarget(key, database)
         try change { () throws(LMDBError) in
-            let existing = try findTarget()
+            let existing = try findTargetForString()
             let expiry = existing?.record.expireAtMilliseconds ?? 0
             let record = Record(type: .string, encoding: encoding, expireAtMilliseconds: expiry)
             try putString(key, record, value, existing, database)
@@ -103,6 +103,7 @@ extension Keyspace {
     /// Places the slot's cursor on the row of `target` again, after other rows of the table were written.
     func placeCursor(expecting isThere: Bool) throws(LMDBError) {
         let row = try seekTarget()
+        placement = row == nil ? .missing : .onRow
         precondition((row != nil) == isThere, "a row came or went while its value was written")
     }
 

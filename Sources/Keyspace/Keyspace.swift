@@ -55,10 +55,16 @@ public final class Keyspace {
     var openCursorSlot = 0
     /// Where the cursor in use stands with regard to `target`, while nothing was changed since that was found out.
     var placement = Placement.unknown
+    /// The value of the row under `target`, while it is `.found`, and whether it may be overwritten in place.
+    var foundRow = ByteView()
+    var foundRowIsWritable = false
 
     enum Placement {
         case unknown
+        /// The slot's cursor stands on it.
         case onRow
+        /// `foundRow` is its value, and no cursor stands on it.
+        case found
         case missing
     }
 
@@ -223,6 +229,40 @@ public final class Keyspace {
             fail(KeyspaceError(error, while: "reading the keyspace"))
         }
         return nil
+    }
+
+    /// As `findForChange`, for a key that is about to become another string: of values of other types nothing is known
+    /// for the change.
+    @inline(__always)
+    public func findForString(_ key: ByteView, in database: Int) -> Record? {
+        setTarget(key, database)
+        do throws(LMDBError) {
+            guard let row = try locateTarget() else { return nil }
+            if let record = Record(row) { return record }
+            fail(.failed("a row of the keyspace is damaged"))
+        } catch {
+            fail(KeyspaceError(error, while: "reading the keyspace"))
+        }
+        return nil
+    }
+
+    /// The value of the row of `target`, or nil if there is none; no cursor may stand on it afterwards.
+    @inline(__always)
+    func locateTarget() throws(LMDBError) -> ByteView? {
+        switch transaction.search(target.view, in: slotTables[target.slot]) {
+        case .found(let row, let isWritable):
+            placement = .found
+            foundRow = row
+            foundRowIsWritable = isWritable
+            return row
+        case .missing:
+            placement = .missing
+            return nil
+        case .unknown:
+            let row = try seekTarget()
+            placement = row == nil ? .missing : .onRow
+            return row
+        }
     }
 
     @inline(__always)

@@ -224,6 +224,9 @@ public final class Environment: @unchecked Sendable {
     public func beginWriting() throws(LMDBError) -> Transaction {
         let transaction = try Transaction(environment: self, flags: 0)
         guard transaction.isLayoutKnown(lastPage: information.lastPage) else { throw .versionMismatch }
+        if let address = unsafe map.withLock({ unsafe startAddress(&$0) }) {
+            unsafe transaction.prepareSearch(map: UnsafeRawPointer(address))
+        }
         return transaction
     }
 

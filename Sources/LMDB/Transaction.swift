@@ -19,6 +19,8 @@ public struct Table: Equatable, Sendable {
 public final class Transaction: @unchecked Sendable {
     private let environment: Environment
     private var handle: OpaquePointer?
+    /// To search without LMDB; only in write transactions.
+    var searchedPages: PageSearch?
 
     init(environment: Environment, flags: UInt32) throws(LMDBError) {
         self.environment = environment
@@ -34,6 +36,16 @@ public final class Transaction: @unchecked Sendable {
     private var open: OpaquePointer {
         guard let handle = unsafe handle else { preconditionFailure("the transaction has ended") }
         return unsafe handle
+    }
+
+    /// The handle, for `search`.
+    var writing: OpaquePointer { unsafe open }
+
+    /// Prepares for `search`, where the map begins at `map`, if what that reads looks as expected.
+    func prepareSearch(map: UnsafeRawPointer) {
+        if unsafe codis_lmdb_tables_are_known(open) != 0 {
+            unsafe searchedPages = PageSearch(map: map, pageSize: environment.pageSize)
+        }
     }
 
     /// The bytes of a page.
@@ -125,7 +137,16 @@ public final class Transaction: @unchecked Sendable {
     public static let names = Table(handle: 1)
 
     /// The value under `key`, if there is one; O(log n).
+    @inline(__always)
     public func get(_ key: ByteView, in table: Table) throws(LMDBError) -> ByteView? {
+        switch search(key, in: table) {
+        case .found(let value, _): value
+        case .missing: nil
+        case .unknown: try getFromLMDB(key, in: table)
+        }
+    }
+
+    private func getFromLMDB(_ key: ByteView, in table: Table) throws(LMDBError) -> ByteView? {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val()
         let code = unsafe mdb_get(open, table.handle, &key, &value)

@@ -90,7 +90,7 @@ enum StringCommands {
             try call.expiry(after: expiry.argument, expiry.unit, command: "set")
         }
         if options.onlyIfMissing || options.onlyIfThere {
-            let isThere = server.lookupWrite(call.arguments[1], call) != nil
+            let isThere = server.lookupWriteString(call.arguments[1], call) != nil
             if isThere ? options.onlyIfMissing : options.onlyIfThere { return call.reply.writeReplyNullBulk() }
         }
         if let expiry {
@@ -104,7 +104,7 @@ enum StringCommands {
 
     /// `SETNX key value` in O(log n + length).
     static func setnx(_ server: Server, _ call: CommandCall) throws(CommandError) {
-        guard server.lookupWrite(call.arguments[1], call) == nil else { return call.reply.writeReplyZero() }
+        guard server.lookupWriteString(call.arguments[1], call) == nil else { return call.reply.writeReplyZero() }
         try setAlways(server, call, key: call.arguments[1], value: call.arguments[2])
         call.reply.writeReplyOne()
     }
@@ -155,7 +155,7 @@ enum StringCommands {
     static func msetnx(_ server: Server, _ call: CommandCall) throws(CommandError) {
         try checkPairs(call)
         for index in stride(from: 1, to: call.arguments.count, by: 2)
-        where server.lookupWrite(call.arguments[index], call) != nil {
+        where server.lookupWriteString(call.arguments[index], call) != nil {
             return call.reply.writeReplyZero()
         }
         try setPairs(server, call)

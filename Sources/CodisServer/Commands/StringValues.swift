@@ -39,7 +39,7 @@ extension Server {
     @inline(__always)
     func findString(_ index: Int, _ call: CommandCall, _ purpose: LookupPurpose) throws(CommandError) -> Record? {
         let key = call.arguments[index]
-        guard let record = purpose == .read ? lookupRead(key, call) : lookupWrite(key, call) else { return nil }
+        guard let record = purpose == .read ? lookupRead(key, call) : lookupWriteString(key, call) else { return nil }
         guard record.type == .string else { throw .wrongType }
         return record
     }

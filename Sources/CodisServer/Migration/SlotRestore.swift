@@ -326,7 +326,7 @@ extension Server {
 
     /// Warns that a key that arrives is here already.
     func noteReplacing(_ key: ByteView, in database: Int) {
-        guard !isLoading, let record = keyspace.findForChange(key, in: database),
+        guard !isLoading, let record = keyspace.findForString(key, in: database),
             !record.isExpired(at: clock.milliseconds)
         else { return }
         log.warning("slotsrestore: slot = \(Slot(forKey: key).number), key = '\(String(key))' already exists")

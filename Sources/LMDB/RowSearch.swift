@@ -1,0 +1,241 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+public import Bytes
+internal import CLMDB
+internal import Glibc
+
+/// What a search of the open write transaction has found.
+@frozen
+public enum RowSearch {
+    /// The row's value in its leaf, which may be written to in place if the leaf is the transaction's own.
+    case found(ByteView, isWritable: Bool)
+    /// There is no such row.
+    case missing
+    /// LMDB has to be asked.
+    case unknown
+}
+
+/// The pages of a write transaction, as LMDB 0.9 lays them out in its file and map, to search them without LMDB.
+///
+/// LMDB compares with a dozen rows for a look-up in tables of our size, by calls, and each row is likely to lie in
+/// another line of memory that is in no cache. Here rows are compared as numbers first, and in a leaf the search begins
+/// where the row should be if rows are spread evenly, which hashed ones are.
+///
+/// A page is `[number: 8][unused: 2][flags: 2][the slots end at: 2][the rows begin at: 2]`, then a slot of 2 bytes for
+/// each row in their order: where on the page it begins. A row of a leaf is `[length of the value: 4][flags: 2][length
+/// of the key: 2][key][value]`, one of a branch `[page: 6][length of the key: 2][key]`.
+@safe
+struct PageSearch {
+    private let map: UnsafeRawPointer
+    private let pageSize: Int
+
+    private static let slotsStart = 16
+    private static let keyStart = 8
+    private static let isBranch: UInt16 = 0x01
+    private static let isLeaf: UInt16 = 0x02
+    private static let isDirty: UInt16 = 0x10
+    /// The flags of overflow pages, meta pages, and of leaves without lengths of keys and their sub-pages.
+    private static let isOther: UInt16 = 0x04 | 0x08 | 0x20 | 0x40
+    /// Keys are compared by this many bytes as numbers; shorter ones are LMDB's business.
+    private static let numberLength = 10
+    /// So often the place is guessed before the search goes on by halves.
+    private static let guesses = 3
+    /// No tree of 64-bit page numbers is as deep.
+    private static let mostLevels = 32
+
+    init(map: UnsafeRawPointer, pageSize: Int) {
+        unsafe self.map = map
+        self.pageSize = pageSize
+    }
+
+    /// A key with its first ten bytes as numbers.
+    private struct Wanted {
+        let head: UInt16
+        let middle: UInt64
+        let key: ByteView
+
+        /// `key` has as many bytes.
+        @inline(__always)
+        init(_ key: ByteView) {
+            head = unsafe UInt16(bigEndian: key.rawBuffer.loadUnaligned(as: UInt16.self))
+            middle = unsafe UInt64(bigEndian: key.rawBuffer.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
+            self.key = key
+        }
+    }
+
+    /// A row on a page, and how it compares.
+    @safe
+    private struct Compared {
+        let start: UnsafeRawPointer
+        let head: UInt16
+        let middle: UInt64
+        /// Below zero if the row comes before what is wanted.
+        let order: Int
+    }
+
+    /// The row under `key` in the tree whose root is the page `root`; `pages` is how many the map has.
+    func find(_ key: ByteView, root: Int, levels: Int, pages: Int) -> RowSearch {
+        guard key.count >= PageSearch.numberLength, levels > 0, levels <= PageSearch.mostLevels else { return .unknown }
+        let wanted = Wanted(key)
+        var number = root
+        // What all rows of the page lie between, as far as their heads are what is wanted.
+        var low: UInt64 = 0
+        var high = UInt64.max
+        for _ in 1..<levels {
+            guard number >= 2, number < pages else { return .unknown }
+            let page = unsafe map + number * pageSize
+            guard let count = unsafe count(page, of: PageSearch.isBranch), count > 0 else { return .unknown }
+            // The last row that is not behind the key; the first stands for everything before the second.
+            var first = 1
+            var end = count
+            var guesses = 0
+            while first < end {
+                let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
+                guard let row = unsafe compare(page, index, wanted) else { return .unknown }
+                if row.order > 0 {
+                    end = index
+                    if row.head == wanted.head { high = row.middle }
+                } else {
+                    first = index + 1
+                    if row.head == wanted.head { low = row.middle }
+                }
+            }
+            guard let start = unsafe rowStart(page, first - 1) else { return .unknown }
+            number = Int(
+                unsafe UInt64(start.loadUnaligned(as: UInt32.self))
+                    | UInt64(start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)) << 32
+            )
+        }
+        guard number >= 2, number < pages else { return .unknown }
+        return unsafe findInLeaf(map + number * pageSize, wanted, low, high)
+    }
+
+    @inline(__always)
+    private func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> RowSearch {
+        // Its head and its slots come at once, instead of one after the other.
+        unsafe codis_prefetch(page + 64)
+        unsafe codis_prefetch(page + 128)
+        guard let count = unsafe count(page, of: PageSearch.isLeaf) else { return .unknown }
+        var (low, high) = (low, high)
+        var first = 0
+        var end = count
+        var guesses = 0
+        while first < end {
+            let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
+            guard let row = unsafe compare(page, index, wanted) else { return .unknown }
+            if row.order == 0 { return unsafe value(page, row.start) }
+            if row.order > 0 {
+                end = index
+                if row.head == wanted.head { high = row.middle }
+            } else {
+                first = index + 1
+                if row.head == wanted.head { low = row.middle }
+            }
+        }
+        return .missing
+    }
+
+    /// Which of `rows`, all of which lie between `low` and `high`, to compare with next.
+    @inline(__always)
+    private func step(
+        _ page: UnsafeRawPointer,
+        _ rows: Range<Int>,
+        _ count: Int,
+        _ low: UInt64,
+        _ high: UInt64,
+        _ wanted: Wanted,
+        _ guesses: inout Int
+    ) -> Int {
+        guard guesses < PageSearch.guesses, low <= wanted.middle, wanted.middle < high else {
+            return (rows.lowerBound + rows.upperBound) / 2
+        }
+        guesses += 1
+        let share = Double(wanted.middle - low) / Double(high - low)
+        let index = min(rows.upperBound - 1, rows.lowerBound + Int(share * Double(rows.count)))
+        if guesses == 1 { unsafe prefetchRows(page, around: index, count) }
+        return index
+    }
+
+    /// Has those rows come that the next steps are likely to compare with.
+    @inline(__always)
+    private func prefetchRows(_ page: UnsafeRawPointer, around index: Int, _ count: Int) {
+        for near in max(0, index - 2)..<min(count, index + 3) {
+            if let start = unsafe rowStart(page, near) { unsafe codis_prefetch(start) }
+        }
+    }
+
+    /// The number of rows of a page of this kind.
+    @inline(__always)
+    private func count(_ page: UnsafeRawPointer, of kind: UInt16) -> Int? {
+        let flags = unsafe page.load(fromByteOffset: 10, as: UInt16.self)
+        let slotsEnd = Int(unsafe page.load(fromByteOffset: 12, as: UInt16.self))
+        guard flags & (kind | PageSearch.isOther) == kind, slotsEnd >= PageSearch.slotsStart, slotsEnd <= pageSize
+        else { return nil }
+        return (slotsEnd - PageSearch.slotsStart) / 2
+    }
+
+    @inline(__always)
+    private func rowStart(_ page: UnsafeRawPointer, _ index: Int) -> UnsafeRawPointer? {
+        let offset = Int(unsafe page.load(fromByteOffset: PageSearch.slotsStart + 2 * index, as: UInt16.self))
+        guard offset + PageSearch.keyStart <= pageSize else { return nil }
+        return unsafe page + offset
+    }
+
+    @inline(__always)
+    private func compare(_ page: UnsafeRawPointer, _ index: Int, _ wanted: Wanted) -> Compared? {
+        guard let start = unsafe rowStart(page, index) else { return nil }
+        let length = Int(unsafe start.loadUnaligned(fromByteOffset: 6, as: UInt16.self))
+        let key = unsafe start + PageSearch.keyStart
+        guard length >= PageSearch.numberLength, unsafe key - page + length <= pageSize else { return nil }
+        let head = UInt16(bigEndian: unsafe key.loadUnaligned(as: UInt16.self))
+        let middle = UInt64(bigEndian: unsafe key.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
+        let order: Int
+        if head != wanted.head {
+            order = head < wanted.head ? -1 : 1
+        } else if middle != wanted.middle {
+            order = middle < wanted.middle ? -1 : 1
+        } else {
+            order = unsafe PageSearch.compareRest(key, length, wanted.key)
+        }
+        return unsafe Compared(start: start, head: head, middle: middle, order: order)
+    }
+
+    /// Compares what stands behind the numbers: as bytes, and then by the length.
+    @inline(__always)
+    private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView) -> Int {
+        let common = min(length, wanted.count) - numberLength
+        if common > 0, let other = unsafe wanted.rawBuffer.baseAddress {
+            let order = unsafe memcmp(key + numberLength, other + numberLength, common)
+            if order != 0 { return Int(order) }
+        }
+        return length - wanted.count
+    }
+
+    @inline(__always)
+    private func value(_ page: UnsafeRawPointer, _ start: UnsafeRawPointer) -> RowSearch {
+        let length = Int(unsafe start.loadUnaligned(as: UInt32.self))
+        let flags = unsafe start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
+        let keyLength = Int(unsafe start.loadUnaligned(fromByteOffset: 6, as: UInt16.self))
+        let value = unsafe start + PageSearch.keyStart + keyLength
+        // A value with a flag lies elsewhere.
+        guard flags == 0, unsafe value - page + length <= pageSize else { return .unknown }
+        let isWritable = unsafe page.load(fromByteOffset: 10, as: UInt16.self) & PageSearch.isDirty != 0
+        return unsafe .found(ByteView(UnsafeRawBufferPointer(start: value, count: length)), isWritable: isWritable)
+    }
+}
+
+extension Transaction {
+    /// The row under `key`, searched without LMDB; O(log n).
+    ///
+    /// A value that is writable may be overwritten where it lies, by as many bytes, until the next change: LMDB would
+    /// do the same. Only a write transaction that has used the table finds anything.
+    @inline(__always)
+    public func search(_ key: ByteView, in table: Table) -> RowSearch {
+        guard let pages = searchedPages else { return .unknown }
+        var root = 0
+        let levels = Int(unsafe codis_lmdb_root(writing, table.handle, &root))
+        guard levels > 0 else { return .unknown }
+        return pages.find(key, root: root, levels: levels, pages: nextPage)
+    }
+}

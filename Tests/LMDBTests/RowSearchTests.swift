@@ -1,0 +1,154 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import Bytes
+import CodisTesting
+import Foundation
+import LMDB
+import Testing
+
+@Suite("Searching the pages of a write transaction without LMDB")
+struct RowSearchTests {
+    private let directory: TemporaryDirectory
+    private let environment: Environment
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        environment = try Environment(directory: directory.path, mapSizeBytes: 256 << 20, maximumTables: 4)
+    }
+
+    /// A table that exists, and a transaction that knows it.
+    private func begin() throws -> (Transaction, Table) {
+        var transaction = try environment.beginWriting()
+        let table = try #require(try transaction.openTable("rows", create: true))
+        try transaction.put(ByteView("0123456789"), ByteView("x"), in: table)
+        try transaction.commit()
+        transaction = try environment.beginWriting()
+        return (transaction, table)
+    }
+
+    /// Keys as the keyspace has them (hashed behind two bytes that few have), and others that resemble each other.
+    private func key(_ generator: inout SeededGenerator, _ range: Int) -> [UInt8] {
+        let number = Int.random(in: 0..<range, using: &generator)
+        let hashed = UInt64(number) &* 0x9E37_79B9_7F4A_7C15
+        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: hashed >> (56 - 8 * $0)) }
+        switch number % 8 {
+        case 0...3: return [0, UInt8(number % 3)] + bytes + Array("key:\(number)".utf8)
+        case 4: return [0xFE, 0, 0, 0, 0, 0, 0, 0, UInt8(number % 5), 1] + bytes
+        case 5: return [0xFE, 0, 0, 0, 0, 0, 0, 0, 9, 1] + Array("\(number)".utf8)
+        case 6: return [UInt8](repeating: UInt8(number % 2) * 0xFF, count: 10 + number % 60)
+        default: return Array(("a common beginning " + String(number % 1000)).utf8)
+        }
+    }
+
+    private func expectAlike(
+        _ transaction: Transaction,
+        _ cursor: Cursor,
+        _ key: [UInt8],
+        _ table: Table,
+        wasLong: Bool
+    ) throws {
+        try ByteView.with(key) { key in
+            let expected = try cursor.find(key)
+            switch transaction.search(key, in: table) {
+            case .found(let value, _): #expect(expected == value)
+            case .missing: #expect(expected == nil)
+            case .unknown:
+                // LMDB leaves a short value where a long one was.
+                #expect(expected != nil && wasLong, "a plain row was not searched")
+            }
+            #expect(try transaction.get(key, in: table) == expected)
+        }
+    }
+
+    @Test(
+        "What is found is what LMDB finds, in trees of any size, while they grow and shrink",
+        arguments: [50, 3000, 60_000]
+    )
+    func alike(range: Int) throws {
+        var generator = SeededGenerator()
+        print("row search: CODIS_TEST_SEED=\(generator.seed)")
+        var (transaction, table) = try begin()
+        var long: Set<[UInt8]> = []
+        for round in 0..<6 {
+            for _ in 0..<min(range * 2, 20_000) {
+                let key = key(&generator, range)
+                let isPut = Int.random(in: 0..<10, using: &generator) < (round.isMultiple(of: 2) ? 8 : 3)
+                // Some values are so long that LMDB keeps them on pages of their own.
+                let isLong = Int.random(in: 0..<100, using: &generator) == 0
+                let length = isLong ? 3000 : 20 + key.count % 40
+                if isLong { long.insert(key) }
+                try ByteView.with(key) { key in
+                    if isPut {
+                        try ByteView.with([UInt8](repeating: UInt8(key.count & 255), count: length)) {
+                            try transaction.put(key, $0, in: table)
+                        }
+                    } else {
+                        try transaction.delete(key, in: table)
+                    }
+                }
+            }
+            let cursor = try transaction.cursor(table)
+            for _ in 0..<5000 {
+                let key = key(&generator, range + range / 4)
+                try expectAlike(transaction, cursor, key, table, wasLong: long.contains(key))
+            }
+            cursor.close()
+            guard round.isMultiple(of: 2) else { continue }
+            try transaction.commit()
+            transaction = try environment.beginWriting()
+            // LMDB has not looked at the table yet.
+            guard case .unknown = transaction.search(ByteView("0123456789"), in: table) else {
+                Issue.record("a table was searched before its root was known")
+                return
+            }
+            _ = try transaction.get(ByteView("0123456789"), in: table)
+        }
+        transaction.abort()
+    }
+
+    @Test("A row is writable when its page is the transaction's own, and what is written there is committed")
+    func writable() throws {
+        var (transaction, table) = try begin()
+        for number in 0..<1000 {
+            try ByteView.with("key:\(number + 100_000)") { try transaction.put($0, ByteView("old value"), in: table) }
+        }
+        try transaction.commit()
+        transaction = try environment.beginWriting()
+        try ByteView.with("key:100500") { key in
+            #expect(try transaction.get(key, in: table) == ByteView("old value"))
+            guard case .found(_, isWritable: false) = transaction.search(key, in: table) else {
+                Issue.record("a page of the last commit is said to be writable")
+                return
+            }
+            try transaction.put(key, ByteView("new value"), in: table)
+            guard case .found(let value, isWritable: true) = transaction.search(key, in: table) else {
+                Issue.record("a page that was changed is not writable")
+                return
+            }
+            unsafe UnsafeMutableRawBufferPointer(mutating: value.rawBuffer).copyBytes(from: "in place!".utf8)
+            try transaction.commit()
+            #expect(try environment.beginReading().get(key, in: table) == ByteView("in place!"))
+        }
+    }
+
+    @Test("Keys that are too short, and readers, are left to LMDB")
+    func leftToLMDB() throws {
+        let (transaction, table) = try begin()
+        try transaction.put(ByteView("short"), ByteView("value"), in: table)
+        guard case .unknown = transaction.search(ByteView("short"), in: table) else {
+            Issue.record("a short key was searched")
+            return
+        }
+        #expect(try transaction.get(ByteView("short"), in: table) == ByteView("value"))
+        // Rows with long keys beside it are LMDB's too where they would be compared with it.
+        #expect(try transaction.get(ByteView("0123456789"), in: table) == ByteView("x"))
+        try transaction.commit()
+        let reader = try environment.beginReading()
+        guard case .unknown = reader.search(ByteView("0123456789"), in: table) else {
+            Issue.record("a reader was searched")
+            return
+        }
+        #expect(try reader.get(ByteView("0123456789"), in: table) == ByteView("x"))
+    }
+}
