@@ -18,6 +18,8 @@ struct CronState {
     var lastSyncStartNanoseconds: Int64 = 0
     var frequency = 0
     var task: RepeatedTask?
+    /// Where the log ended when the cron looked last.
+    var lastOffset: UInt64 = 0
     var peakMemory = 0
     /// What waits in the buffers of all clients.
     var bufferBytes = 0
@@ -124,7 +126,11 @@ extension Server {
         let isReclaimWaiting = keyspace.hasReclaimBacklog && !keyspace.hasReclaimWork
         let interval = Int64(config.checkpointIntervalSeconds) * 1_000_000_000
         let isOld = interval > 0 && age >= interval && effects.endOffset != checkpoints.lastOffset
-        if isOld || (isReclaimWaiting && age >= 1_000_000_000) { requestCheckpoint() }
+        // What a burst of writes has left is committed when nobody writes: later the kernel would have written its pages
+        // and closed them, and whoever then needs a commit at once, as a unit does, would wait for that.
+        let isIdle = effects.endOffset == cron.lastOffset && keyspace.isCommitWorthwhile
+        cron.lastOffset = effects.endOffset
+        if isOld || isIdle || (isReclaimWaiting && age >= 1_000_000_000) { requestCheckpoint() }
     }
 
     // MARK: Expiry
