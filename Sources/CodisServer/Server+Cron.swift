@@ -126,8 +126,8 @@ extension Server {
         let isReclaimWaiting = keyspace.hasReclaimBacklog && !keyspace.hasReclaimWork
         let interval = Int64(config.checkpointIntervalSeconds) * 1_000_000_000
         let isOld = interval > 0 && age >= interval && effects.endOffset != checkpoints.lastOffset
-        // What a burst of writes has left is committed when nobody writes: later the kernel would have written its pages
-        // and closed them, and whoever then needs a commit at once, as a unit does, would wait for that.
+        // What a burst of writes has left is committed when nobody writes: later the kernel would have written its
+        // pages and closed them, and whoever then needs a commit at once, as a unit does, would wait for that.
         let isIdle = effects.endOffset == cron.lastOffset && keyspace.isCommitWorthwhile
         cron.lastOffset = effects.endOffset
         if isOld || isIdle || (isReclaimWaiting && age >= 1_000_000_000) { requestCheckpoint() }

@@ -88,7 +88,7 @@ struct PrefetchTests {
             let storage = keyspace.storageStatistics
             #expect(storage.allocatedBytes > storage.usedBytes)
             let behind = storage.usedBytes..<storage.allocatedBytes
-            #expect(waitUntil { residentBytes(behind) == behind.count })
+            #expect(waitUntil(timeoutSeconds: 60) { residentBytes(behind) == behind.count })
         }
     }
 
