@@ -113,7 +113,7 @@ public final class Keyspace {
     var durableCommit: Int
     /// What commits have changed since the last checkpoint began.
     var changedPages = ChangedPages()
-    /// Whether the open transaction's pages were opened for its commit, although a sync is under way.
+    /// Whether the open transaction's pages were opened because its commit is near.
     var hasPreparedCommit = false
     var hasUncommittedChanges = false
     let prefetcher: FilePrefetcher
@@ -204,14 +204,7 @@ public final class Keyspace {
     @inline(__always)
     public func find(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
-        do throws(LMDBError) {
-            guard let row = try transaction.get(target.view, in: slotTables[target.slot]) else { return nil }
-            if let record = Record(row) { return record }
-            fail(.failed("a row of the keyspace is damaged"))
-        } catch {
-            fail(KeyspaceError(error, while: "reading the keyspace"))
-        }
-        return nil
+        return record { () throws(LMDBError) in try transaction.get(target.view, in: slotTables[target.slot]) }
     }
 
     /// As `find`, for a key that is about to be changed: a change of this key that follows at once does not search
@@ -219,16 +212,11 @@ public final class Keyspace {
     @inline(__always)
     public func findForChange(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
-        do throws(LMDBError) {
+        return record { () throws(LMDBError) in
             let row = try seekTarget()
             placement = row == nil ? .missing : .onRow
-            guard let row else { return nil }
-            if let record = Record(row) { return record }
-            fail(.failed("a row of the keyspace is damaged"))
-        } catch {
-            fail(KeyspaceError(error, while: "reading the keyspace"))
+            return row
         }
-        return nil
     }
 
     /// As `findForChange`, for a key that is about to become another string: of values of other types nothing is known
@@ -236,8 +224,14 @@ public final class Keyspace {
     @inline(__always)
     public func findForString(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
+        return record { () throws(LMDBError) in try locateTarget() }
+    }
+
+    /// The record in the row that `look` finds, if any; what goes wrong ends the use of the keyspace.
+    @inline(__always)
+    private func record(_ look: () throws(LMDBError) -> ByteView?) -> Record? {
         do throws(LMDBError) {
-            guard let row = try locateTarget() else { return nil }
+            guard let row = try look() else { return nil }
             if let record = Record(row) { return record }
             fail(.failed("a row of the keyspace is damaged"))
         } catch {
