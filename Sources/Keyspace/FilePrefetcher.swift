@@ -48,8 +48,8 @@ final class FilePrefetcher: Sendable {
         }
     }
 
-    /// Has blocks allocated for `pages`, and the pages brought into memory if `isFetching`; `growth` tells how it went.
-    func grow(_ pages: Range<Int>, fetching isFetching: Bool) {
+    /// Has blocks allocated for `pages`; `growth` tells how it went.
+    func grow(_ pages: Range<Int>) {
         progress.withLock { $0.isGrowing = true }
         perform { [self] in
             let isGrown = environment.allocate(pages) == 0
@@ -57,7 +57,6 @@ final class FilePrefetcher: Sendable {
                 $0.isGrowing = false
                 if isGrown { $0.grownTo = pages.upperBound }
             }
-            if isGrown, isFetching { fetch(pages) }
         }
     }
 

@@ -24,7 +24,9 @@ struct RoomReserve {
     private var allocatedPages = 0
     /// The page up to which the open transaction is expected to come.
     private var expectedEnd = 0
-    /// As long as no page behind this one is needed, nothing needs to be allocated.
+    /// The page up to which the other thread was asked to bring pages behind the data into memory.
+    private var fetchedEnd = 0
+    /// As long as no page behind this one is needed, nothing needs to be allocated or brought into memory.
     private var comfortablePages = 0
     /// When blocks could last not be had, and up to which page they were wanted.
     private var allocationFailedAt: time_t = 0
@@ -51,6 +53,9 @@ struct RoomReserve {
     /// The kernel may handle 2 MiB of a file as one (a large folio of ext4 or XFS): a write to a page then wants blocks
     /// for all of them, so they are allocated together.
     private static let folioPages = 512
+    /// How many pages behind the data are brought into memory before they are used, 64 MiB: what the other thread
+    /// cannot catch up with. Each costs a page of memory to be filled with zeros, so no more are than may be used soon.
+    private static let fetchedAhead = 16_384
     /// The least and most that the file's blocks grow by: 16 and 256 MiB.
     private static let leastStep = 4096
     private static let largestStep = 65536
@@ -113,7 +118,21 @@ struct RoomReserve {
         } else {
             growAhead(wanted, failed: growth.end < growthEnd)
         }
+        if fetchesAhead { fetchAhead(of: wanted) }
         return true
+    }
+
+    /// Has the next pages behind `wanted` brought into memory by the other thread, of those that have blocks.
+    private mutating func fetchAhead(of wanted: Int) {
+        let end = min(allocatedPages, RoomReserve.roundedUp(wanted + RoomReserve.fetchedAhead))
+        fetchedEnd = max(fetchedEnd, lastPage + 1)
+        if end > fetchedEnd {
+            prefetcher.fetch(fetchedEnd..<end)
+            fetchedEnd = end
+        }
+        if fetchedEnd < allocatedPages {
+            comfortablePages = min(comfortablePages, fetchedEnd - RoomReserve.fetchedAhead / 2)
+        }
     }
 
     /// Has the file's blocks grow on the other thread when they come to an end, if the disk has room.
@@ -131,7 +150,7 @@ struct RoomReserve {
         guard now != growthFailedAt, end <= mapPages else { return }
         guard isSpared(beside: (end - allocatedPages) * pageSize) else { return }
         growthEnd = end
-        prefetcher.grow(allocatedPages..<end, fetching: fetchesAhead)
+        prefetcher.grow(allocatedPages..<end)
     }
 
     /// How far the file's blocks grow at once.
@@ -153,7 +172,6 @@ struct RoomReserve {
             guard pages == wanted && !leavesRoomForLog || isSpared(beside: Int(length)) else { continue }
             // Where the file system cannot allocate, the C library writes to each block instead.
             if posix_fallocate(environment.fileDescriptor, start, length) == 0 {
-                if fetchesAhead { prefetcher.fetch(allocatedPages..<end) }
                 allocatedPages = end
                 return true
             }
