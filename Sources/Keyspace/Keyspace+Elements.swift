@@ -30,7 +30,16 @@ extension Keyspace {
         guard !element.isLong, valueBlob == 0, 8 + element.length + length <= Keyspace.longestNode else {
             return try putLargeNamed(&record, name, value, nameBlob, valueBlob, replaces)
         }
-        let cursor = try transaction.cursor(slotTables[Int(record.home)])
+        let table = slotTables[Int(record.home)]
+        if case .found(let row, let isWritable) = transaction.search(element.view, in: table, by: .behindTenBytes) {
+            guard replaces else { return false }
+            // A row of this length without flags has an inline value of the same length.
+            if isWritable, row.count == length, row[0] == 0 {
+                unsafe writeNamed(UnsafeMutableRawBufferPointer(mutating: row.rawBuffer), value)
+                return false
+            }
+        }
+        let cursor = try transaction.cursor(table)
         defer { cursor.close() }
         var existing = ByteView()
         if let memory = unsafe try cursor.insert(element.view, count: length, existing: &existing) {
@@ -64,7 +73,7 @@ extension Keyspace {
     ) throws(LMDBError) -> Bool {
         var nameBlob: UInt64 = 0
         var old: NamedRow?
-        if let row = try transaction.get(element.view, in: slotTables[Int(record.home)]) {
+        if let row = try transaction.get(element.view, in: slotTables[Int(record.home)], by: .behindTenBytes) {
             guard let found = NamedRow(row) else { throw .corrupted }
             nameBlob = found.nameBlob
             old = found

@@ -252,9 +252,19 @@ extension Keyspace {
         guard !element.isLong else {
             return try setLongScore(&record, &root, &score, member, increments, staged)
         }
-        let cursor = try transaction.cursor(slotTables[Int(record.home)])
         var old: Double?
-        do {
+        let table = slotTables[Int(record.home)]
+        let found = transaction.search(element.view, in: table, by: .behindTenBytes)
+        if case .found(let stored, let isWritable) = found, let row = NamedRow(stored), row.rowLength == 9,
+            let current = row.score, isWritable || !increments && score == current
+        {
+            old = current
+            if increments { score += current }
+            if score.isNaN { return .notANumber }
+            if score == current { return .same }
+            unsafe writeScore(UnsafeMutableRawBufferPointer(mutating: stored.rawBuffer), score)
+        } else {
+            let cursor = try transaction.cursor(table)
             defer { cursor.close() }
             var existing = ByteView()
             if let memory = unsafe try cursor.insert(element.view, count: 9, existing: &existing) {

@@ -155,7 +155,8 @@ public final class RowReader {
     @inline(__always)
     private func scratchRow(_ record: Record) -> NamedRow? {
         reading { () throws(LMDBError) in
-            guard let row = try transaction.get(scratch.view, in: slotTables[Int(record.home)]) else { return nil }
+            let table = slotTables[Int(record.home)]
+            guard let row = try transaction.get(scratch.view, in: table, by: .behindTenBytes) else { return nil }
             guard let named = NamedRow(row) else { throw .corrupted }
             return named
         }

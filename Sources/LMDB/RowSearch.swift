@@ -37,8 +37,9 @@ struct PageSearch {
     private static let isDirty: UInt16 = 0x10
     /// The flags of overflow pages, meta pages, and of leaves without lengths of keys and their sub-pages.
     private static let isOther: UInt16 = 0x04 | 0x08 | 0x20 | 0x40
-    /// Keys are compared by this many bytes as numbers; shorter ones are LMDB's business.
+    /// Keys are compared by this many bytes as numbers, deep ones by more; shorter ones are LMDB's business.
     private static let numberLength = 10
+    private static let deepLength = 18
     /// So often the place is guessed before the search goes on by halves.
     private static let guesses = 3
     /// No tree of 64-bit page numbers is as deep.
@@ -49,17 +50,33 @@ struct PageSearch {
         self.pageSize = pageSize
     }
 
-    /// A key with its first ten bytes as numbers.
-    private struct Wanted {
+    /// A key with its first bytes as numbers: two bytes, then eight, and if it is `isDeep` eight more.
+    struct Wanted {
         let head: UInt16
         let middle: UInt64
+        /// The last of them: by it rows are spread over the pages, behind what they all begin with.
+        let number: UInt64
+        let isDeep: Bool
         let key: ByteView
+
+        /// Only the numbers of a key, of which `number` is the second.
+        init(head: UInt16, number: UInt64) {
+            self.head = head
+            middle = number
+            self.number = number
+            isDeep = false
+            key = ByteView()
+        }
 
         /// `key` has as many bytes.
         @inline(__always)
-        init(_ key: ByteView) {
+        init(_ key: ByteView, isDeep: Bool) {
             head = unsafe UInt16(bigEndian: key.rawBuffer.loadUnaligned(as: UInt16.self))
             middle = unsafe UInt64(bigEndian: key.rawBuffer.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
+            number =
+                isDeep
+                ? unsafe UInt64(bigEndian: key.rawBuffer.loadUnaligned(fromByteOffset: 10, as: UInt64.self)) : middle
+            self.isDeep = isDeep
             self.key = key
         }
     }
@@ -68,47 +85,116 @@ struct PageSearch {
     @safe
     private struct Compared {
         let start: UnsafeRawPointer
-        let head: UInt16
-        let middle: UInt64
+        /// Whether it begins with what stands before the number of what is wanted; and its own number then.
+        let isAkin: Bool
+        let number: UInt64
         /// Below zero if the row comes before what is wanted.
         let order: Int
     }
 
     /// The row under `key` in the tree whose root is the page `root`; `pages` is how many the map has.
-    func find(_ key: ByteView, root: Int, levels: Int, pages: Int) -> RowSearch {
-        guard key.count >= PageSearch.numberLength, levels > 0, levels <= PageSearch.mostLevels else { return .unknown }
-        let wanted = Wanted(key)
+    @inline(__always)
+    func find(_ key: ByteView, isDeep: Bool, root: Int, levels: Int, pages: Int) -> RowSearch {
+        guard key.count >= (isDeep ? PageSearch.deepLength : PageSearch.numberLength) else { return .unknown }
+        return find(Wanted(key, isDeep: isDeep), root: root, levels: levels, pages: pages)
+    }
+
+    private func find(_ wanted: Wanted, root: Int, levels: Int, pages: Int) -> RowSearch {
+        guard levels > 0, levels <= PageSearch.mostLevels else { return .unknown }
         var number = root
         // What all rows of the page lie between, as far as their heads are what is wanted.
         var low: UInt64 = 0
         var high = UInt64.max
         for _ in 1..<levels {
-            guard number >= 2, number < pages else { return .unknown }
-            let page = unsafe map + number * pageSize
-            guard let count = unsafe count(page, of: PageSearch.isBranch), count > 0 else { return .unknown }
-            // The last row that is not behind the key; the first stands for everything before the second.
-            var first = 1
-            var end = count
-            var guesses = 0
-            while first < end {
-                let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
-                guard let row = unsafe compare(page, index, wanted) else { return .unknown }
-                if row.order > 0 {
-                    end = index
-                    if row.head == wanted.head { high = row.middle }
-                } else {
-                    first = index + 1
-                    if row.head == wanted.head { low = row.middle }
-                }
+            guard let page = unsafe page(number, of: pages), let next = unsafe child(page, wanted, &low, &high) else {
+                return .unknown
             }
-            guard let start = unsafe rowStart(page, first - 1) else { return .unknown }
-            number = Int(
-                unsafe UInt64(start.loadUnaligned(as: UInt32.self))
-                    | UInt64(start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)) << 32
-            )
+            number = next
         }
-        guard number >= 2, number < pages else { return .unknown }
-        return unsafe findInLeaf(map + number * pageSize, wanted, low, high)
+        guard let page = unsafe page(number, of: pages) else { return .unknown }
+        return unsafe findInLeaf(page, wanted, low, high)
+    }
+
+    /// The page with this number in a map of `pages` pages; the first two are no pages of trees.
+    @inline(__always)
+    func page(_ number: Int, of pages: Int) -> UnsafeRawPointer? {
+        guard number >= 2, number < pages else { return nil }
+        return unsafe map + number * pageSize
+    }
+
+    /// The number of the page below a branch where the key belongs, and narrower limits of what lies there.
+    @inline(__always)
+    func child(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: inout UInt64, _ high: inout UInt64) -> Int? {
+        guard let count = unsafe count(page, of: PageSearch.isBranch), count > 0 else { return nil }
+        // The last row that is not behind the key; the first stands for everything before the second.
+        var first = 1
+        var end = count
+        var guesses = 0
+        while first < end {
+            let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
+            guard let row = unsafe compare(page, index, wanted) else { return nil }
+            if row.order > 0 {
+                end = index
+                if row.isAkin { high = row.number }
+            } else {
+                first = index + 1
+                if row.isAkin { low = row.number }
+            }
+        }
+        guard let start = unsafe rowStart(page, first - 1) else { return nil }
+        return Int(
+            unsafe UInt64(start.loadUnaligned(as: UInt32.self))
+                | UInt64(start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)) << 32
+        )
+    }
+
+    /// Has the processor bring in what a search of the page begins with: its head and its slots.
+    @inline(__always)
+    func prefetchHead(_ page: UnsafeRawPointer) {
+        unsafe codis_prefetch(page)
+        unsafe codis_prefetch(page + 64)
+        unsafe codis_prefetch(page + 128)
+    }
+
+    /// Has the processor bring in the rows that a search of the page is likely to compare with first.
+    @inline(__always)
+    func prefetchGuess(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) {
+        guard let count = unsafe count(page), count > 0 else { return }
+        var guesses = 0
+        _ = unsafe step(page, 0..<count, count, low, high, wanted, &guesses)
+    }
+
+    /// Compares with the first of these rows, and has those brought in that are likely to come next.
+    @inline(__always)
+    func prefetchSecondGuess(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) {
+        guard let count = unsafe count(page), count > 0 else { return }
+        // No first guess, for which rows would be asked for.
+        var guesses = 1
+        var index = unsafe step(page, 0..<count, count, low, high, wanted, &guesses)
+        guard let row = unsafe compare(page, index, wanted) else { return }
+        var (low, high, rows) = (low, high, 0..<count)
+        if row.order > 0 {
+            rows = 0..<index
+            if row.isAkin { high = row.number }
+        } else {
+            rows = index..<count
+            if row.isAkin { low = row.number }
+        }
+        guard !rows.isEmpty else { return }
+        index = unsafe step(page, rows, count, low, high, wanted, &guesses)
+        for near in max(0, index - 1)..<min(count, index + 2) {
+            if let start = unsafe rowStart(page, near) {
+                unsafe codis_prefetch(start)
+                unsafe codis_prefetch(start + 64)
+            }
+        }
+    }
+
+    /// The number of rows of a page of a tree.
+    @inline(__always)
+    private func count(_ page: UnsafeRawPointer) -> Int? {
+        let flags = unsafe page.load(fromByteOffset: 10, as: UInt16.self)
+        return unsafe count(page, of: flags & (PageSearch.isBranch | PageSearch.isLeaf))
     }
 
     @inline(__always)
@@ -127,10 +213,10 @@ struct PageSearch {
             if row.order == 0 { return unsafe value(page, row.start) }
             if row.order > 0 {
                 end = index
-                if row.head == wanted.head { high = row.middle }
+                if row.isAkin { high = row.number }
             } else {
                 first = index + 1
-                if row.head == wanted.head { low = row.middle }
+                if row.isAkin { low = row.number }
             }
         }
         return .missing
@@ -138,7 +224,7 @@ struct PageSearch {
 
     /// Which of `rows`, all of which lie between `low` and `high`, to compare with next.
     @inline(__always)
-    private func step(
+    func step(
         _ page: UnsafeRawPointer,
         _ rows: Range<Int>,
         _ count: Int,
@@ -147,11 +233,11 @@ struct PageSearch {
         _ wanted: Wanted,
         _ guesses: inout Int
     ) -> Int {
-        guard guesses < PageSearch.guesses, low <= wanted.middle, wanted.middle < high else {
+        guard guesses < PageSearch.guesses, low <= wanted.number, wanted.number < high else {
             return (rows.lowerBound + rows.upperBound) / 2
         }
         guesses += 1
-        let share = Double(wanted.middle - low) / Double(high - low)
+        let share = Double(wanted.number - low) / Double(high - low)
         let index = min(rows.upperBound - 1, rows.lowerBound + Int(share * Double(rows.count)))
         if guesses == 1 { unsafe prefetchRows(page, around: index, count) }
         return index
@@ -190,23 +276,35 @@ struct PageSearch {
         guard length >= PageSearch.numberLength, unsafe key - page + length <= pageSize else { return nil }
         let head = UInt16(bigEndian: unsafe key.loadUnaligned(as: UInt16.self))
         let middle = UInt64(bigEndian: unsafe key.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
+        var number = middle
+        var isAkin = head == wanted.head
         let order: Int
         if head != wanted.head {
             order = head < wanted.head ? -1 : 1
         } else if middle != wanted.middle {
             order = middle < wanted.middle ? -1 : 1
+            if wanted.isDeep { isAkin = false }
+        } else if wanted.isDeep, length >= PageSearch.deepLength {
+            number = UInt64(bigEndian: unsafe key.loadUnaligned(fromByteOffset: 10, as: UInt64.self))
+            if number != wanted.number {
+                order = number < wanted.number ? -1 : 1
+            } else {
+                order = unsafe PageSearch.compareRest(key, length, wanted.key, from: PageSearch.deepLength)
+            }
         } else {
-            order = unsafe PageSearch.compareRest(key, length, wanted.key)
+            order = unsafe PageSearch.compareRest(key, length, wanted.key, from: PageSearch.numberLength)
+            if wanted.isDeep { isAkin = false }
         }
-        return unsafe Compared(start: start, head: head, middle: middle, order: order)
+        return unsafe Compared(start: start, isAkin: isAkin, number: number, order: order)
     }
 
     /// Compares what stands behind the numbers: as bytes, and then by the length.
     @inline(__always)
-    private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView) -> Int {
-        let common = min(length, wanted.count) - numberLength
+    private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView, from start: Int) -> Int
+    {
+        let common = min(length, wanted.count) - start
         if common > 0, let other = unsafe wanted.rawBuffer.baseAddress {
-            let order = unsafe memcmp(key + numberLength, other + numberLength, common)
+            let order = unsafe memcmp(key + start, other + start, common)
             if order != 0 { return Int(order) }
         }
         return length - wanted.count
@@ -225,17 +323,26 @@ struct PageSearch {
     }
 }
 
+/// How the keys of a table begin: where in them the number stands by which rows are spread evenly over the table, or
+/// over the part of it whose keys have all bytes before that number in common.
+public enum RowNumber: Sendable {
+    /// `[2 bytes][number: 8]`.
+    case behindTwoBytes
+    /// `[10 bytes][number: 8]`.
+    case behindTenBytes
+}
+
 extension Transaction {
-    /// The row under `key`, searched without LMDB; O(log n).
+    /// The row under `key`, searched without LMDB; O(log n), and faster if `number` is what spreads the rows.
     ///
     /// A value that is writable may be overwritten where it lies, by as many bytes, until the next change: LMDB would
     /// do the same. Only a write transaction that has used the table finds anything.
     @inline(__always)
-    public func search(_ key: ByteView, in table: Table) -> RowSearch {
+    public func search(_ key: ByteView, in table: Table, by number: RowNumber = .behindTwoBytes) -> RowSearch {
         guard let pages = searchedPages else { return .unknown }
         var root = 0
         let levels = Int(unsafe codis_lmdb_root(writing, table.handle, &root))
         guard levels > 0 else { return .unknown }
-        return pages.find(key, root: root, levels: levels, pages: nextPage)
+        return pages.find(key, isDeep: number == .behindTenBytes, root: root, levels: levels, pages: nextPage)
     }
 }

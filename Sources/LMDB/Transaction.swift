@@ -138,8 +138,12 @@ public final class Transaction: @unchecked Sendable {
 
     /// The value under `key`, if there is one; O(log n).
     @inline(__always)
-    public func get(_ key: ByteView, in table: Table) throws(LMDBError) -> ByteView? {
-        switch search(key, in: table) {
+    public func get(
+        _ key: ByteView,
+        in table: Table,
+        by number: RowNumber = .behindTwoBytes
+    ) throws(LMDBError) -> ByteView? {
+        switch search(key, in: table, by: number) {
         case .found(let value, _): value
         case .missing: nil
         case .unknown: try getFromLMDB(key, in: table)

@@ -13,7 +13,8 @@ struct TreeRowReader: TreeReader {
     @inline(__always)
     func node(_ number: UInt64) throws(LMDBError) -> TreeNode {
         reader.scratch.setNode(object: object, number: number)
-        guard let row = try reader.transaction.get(reader.scratch.view, in: reader.slotTables[Int(home)]),
+        let table = reader.slotTables[Int(home)]
+        guard let row = try reader.transaction.get(reader.scratch.view, in: table, by: .behindTenBytes),
             row.count == TreeNode.length
         else { throw .corrupted }
         return TreeNode(reading: row)
@@ -72,15 +73,25 @@ struct TreeRows: TreeStore {
     @inline(__always)
     func node(_ number: UInt64) throws(LMDBError) -> TreeNode {
         keyspace.auxiliary.setNode(object: object, number: number)
-        guard let row = try keyspace.transaction.get(keyspace.auxiliary.view, in: table), row.count == TreeNode.length
+        guard let row = try keyspace.transaction.get(keyspace.auxiliary.view, in: table, by: .behindTenBytes),
+            row.count == TreeNode.length
         else { throw .corrupted }
         return TreeNode(reading: row)
     }
 
-    /// What is reserved under an existing key with the same length is the row as it is, on a page of the transaction's
-    /// own (`mdb_cursor_put`); so one search finds the row and makes it writable.
+    /// A row on a page of the transaction's own is changed where it lies. On another page, what is reserved under an
+    /// existing key with the same length is the row as it is, on a page that LMDB has copied (`mdb_cursor_put`).
     @inline(__always)
-    func edit(_ number: UInt64) throws(LMDBError) -> TreeNode { try row(number) }
+    func edit(_ number: UInt64) throws(LMDBError) -> TreeNode {
+        keyspace.auxiliary.setNode(object: object, number: number)
+        if case .found(let row, isWritable: true) =
+            keyspace.transaction.search(keyspace.auxiliary.view, in: table, by: .behindTenBytes),
+            row.count == TreeNode.length
+        {
+            return TreeNode(reading: row)
+        }
+        return try self.row(number)
+    }
 
     @inline(__always)
     func make(_ number: UInt64) throws(LMDBError) -> TreeNode { try row(number) }
