@@ -49,7 +49,11 @@ let package = Package(
         .target(name: "Worker", swiftSettings: settings),
         .target(name: "CommandLog", dependencies: ["Bytes", "CCRC32C", "Worker"], swiftSettings: settings),
         .target(name: "Replication", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
-        .target(name: "Keyspace", dependencies: ["Bytes", "LMDB", "SlotHash", "Worker"], swiftSettings: settings),
+        .target(
+            name: "Keyspace",
+            dependencies: ["Bytes", "CLMDB", "LMDB", "SlotHash", "Worker"],
+            swiftSettings: settings
+        ),
         .target(
             name: "CodisServer",
             dependencies: [

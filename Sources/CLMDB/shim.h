@@ -98,6 +98,7 @@ static inline size_t codis_lmdb_next_page(MDB_txn *transaction) {
 
 /* Has the processor bring a line of memory into its cache, while it goes on. */
 static inline void codis_prefetch(const void *address) { __builtin_prefetch(address); }
+static inline void codis_prefetch_for_write(const void *address) { __builtin_prefetch(address, 1); }
 
 /* Linux's own allocation of blocks, which fcntl.h declares only with its extensions. */
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);

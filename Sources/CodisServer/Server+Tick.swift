@@ -5,10 +5,10 @@ internal import CommandLog
 internal import Keyspace
 internal import NIOCore
 
-/// The end of a tick: first the log, then the replies.
+/// The end of a tick: first the commands, then the log, then the replies.
 ///
-/// The first command of a tick schedules it; it runs when all sockets that were ready have been read. So a reply is
-/// never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
+/// The first bytes that arrive in a tick schedule it; it runs when all sockets that were ready have been read. So a
+/// reply is never seen before its effect stands in the log, and one write of the log serves all clients of the tick.
 extension Server {
     /// Work that is done in turns, and is in no hurry, leaves so long between two of them.
     static let turnGap = TimeAmount.microseconds(300)
@@ -40,7 +40,34 @@ extension Server {
         needsTickEnd()
     }
 
+    /// Has what `session` has sent run when all sockets were read.
+    @inline(__always)
+    func addArrival(_ session: Session) {
+        arrivals.append(session)
+        needsTickEnd()
+    }
+
+    /// Runs what clients have sent: of several at a time, whose keys are prefetched together.
+    private func runArrivals() {
+        swap(&arrivals, &running)
+        var begun = 0
+        while begun < running.count {
+            var end = begun
+            repeat {
+                running[end].announceArrived()
+                end += 1
+            } while end < running.count && !keyspace.isPrefetchFull
+            prefetchAnnounced()
+            // The time that this took is not the first command's.
+            _ = clock.readMonotonic()
+            for index in begun..<end { running[index].runArrived() }
+            begun = end
+        }
+        running.removeAll(keepingCapacity: true)
+    }
+
     func tickEnd() {
+        if !arrivals.isEmpty { runArrivals() }
         isTickEndScheduled = false
         if let failure = keyspace.failure { return endAfterFailure(failure) }
         if hasReadyKeys { serveBlocked() }

@@ -102,6 +102,11 @@ final class Server: @unchecked Sendable {
     var scriptEngine: ScriptEngine?
 
     // The tick: see Server+Tick.swift.
+    /// The sessions that have sent something in this tick, and those whose requests just run.
+    var arrivals: [Session] = []
+    var running: [Session] = []
+    /// Finds the keys of requests that are about to run.
+    var keyScan = KeyScan()
     /// The sessions that the end of the tick answers, and those that it is just answering.
     var touched: [Session] = []
     var answered: [Session] = []

@@ -114,6 +114,10 @@ final class Session: @unchecked Sendable {
     /// Since when more waits to be sent than the soft limit allows; 0 if it does not.
     var overSoftLimitSinceMilliseconds: Int64 = 0
 
+    /// What arrived in this tick, and is run when all sockets were read.
+    private var arrived = ByteBuffer()
+    /// How far into what is run now keys were looked for, to have them prefetched.
+    private var scanned = 0
     /// Where the bytes of unfinished requests are kept.
     private var rest = ByteBuffer()
     private var decoder = RESPRequestDecoder()
@@ -168,12 +172,43 @@ final class Session: @unchecked Sendable {
 
     // MARK: Input
 
-    /// Takes what arrived, and runs the requests that are complete.
-    func receive(_ buffer: inout ByteBuffer) {
+    /// Takes what arrived.
+    ///
+    /// The requests in it run when the sockets that are ready have all been read, so that the keys of several clients
+    /// can be prefetched together; but at once when the buffer is full, as then more is read right away.
+    func receive(_ buffer: ByteBuffer) {
+        guard !closesAfterReply, isOpen else { return }
+        runArrivedNow()
+        arrived = buffer
+        if buffer.writableBytes == 0 { runArrivedNow() } else { server.addArrival(self) }
+    }
+
+    /// Announces the keys of what arrived, until there is no more room for them.
+    func announceArrived() {
+        scanned = 0
+        guard rest.readableBytes == 0, !isHeld, !closesAfterReply else { return }
+        scanned = unsafe arrived.withUnsafeReadableBytes { bytes in
+            unsafe server.announceKeys(of: ByteView(bytes), database)
+        }
+    }
+
+    /// As `runArrived()`, out of turn.
+    private func runArrivedNow() {
+        guard arrived.readableBytes > 0 else { return }
+        _ = server.clock.readMonotonic()
+        runArrived()
+    }
+
+    /// Runs the requests that are complete in what arrived; the clock was just read.
+    ///
+    /// The cron reads the time of day; between two of its turns the monotonic clock carries it on.
+    func runArrived() {
+        guard arrived.readableBytes > 0 else { return }
+        // It goes back to who reads before its bytes are read again.
+        var buffer = ByteBuffer()
+        swap(&buffer, &arrived)
         guard !closesAfterReply, isOpen else { return }
         let server = server
-        // The cron reads the time of day; between two of its turns the monotonic clock carries it on.
-        _ = server.clock.readMonotonic()
         lastInteractionMilliseconds = server.clock.milliseconds
         turnStartNanoseconds = server.clock.monotonicNanoseconds
         server.statistics.networkInputBytes += buffer.readableBytes
@@ -227,6 +262,7 @@ final class Session: @unchecked Sendable {
 
     private func processRest() {
         guard rest.readableBytes > 0 else { return }
+        scanned = 0
         let consumed = unsafe rest.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes)) }
         rest.moveReaderIndex(forwardBy: consumed)
         if rest.readableBytes == 0 {
@@ -275,6 +311,10 @@ final class Session: @unchecked Sendable {
                 // What waits for a fence is decoded again from its start.
                 if holds.contains(.fenced) { return offset }
                 offset += consumed
+                if offset >= scanned, offset < input.count {
+                    scanned = offset + server.announceKeys(of: input.dropFirst(offset), database)
+                    server.prefetchAnnounced()
+                }
             case .ignored(let consumed):
                 offset += consumed
             case .incomplete(let needed):
@@ -373,6 +413,7 @@ final class Session: @unchecked Sendable {
 
     /// Hears that the client sends no more.
     func inputClosed() {
+        runArrivedNow()
         guard isOpen, !closesAfterReply else { return }
         if let replica, replica.leaves() { return }
         closesAfterReply = true
@@ -382,13 +423,15 @@ final class Session: @unchecked Sendable {
     /// Closes the connection at once; what was not sent is lost.
     func closeNow() {
         closesAfterReply = true
+        arrived = ByteBuffer()
         output.clear()
         guard let context else { return }
         context.close(promise: nil)
     }
 
-    /// Hears that the connection is gone.
+    /// Hears that the connection is gone; what it has sent before is run all the same.
     func connectionClosed() {
+        runArrivedNow()
         unsafe contextReference = nil
         closesAfterReply = true
         output = ByteBuffer()

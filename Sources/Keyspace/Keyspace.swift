@@ -72,7 +72,7 @@ public final class Keyspace {
     /// The database of each space in use, or -1.
     var databaseOfSpace: [Int16]
     var counts: [DatabaseCounts]
-    var access: AccessClock
+    let access: AccessClock
     /// How often slots are used.
     public let traffic = SlotTraffic()
     /// If not 0, what is written counts as used at this time, in seconds since 1970.
@@ -89,6 +89,10 @@ public final class Keyspace {
     let auxiliary = RowKey()
     /// Scratch: the packed elements of a small collection that is being changed.
     let packed = PackedElements()
+    /// The keys that were announced: see Keyspace+Prefetch.swift.
+    let rowPrefetch = RowPrefetch()
+    /// The checksum of the last of them.
+    var lastAnnounced: UInt32 = 0
     /// Scratch: what changes of trees need.
     let treeScratch = TreeScratch()
 
@@ -266,6 +270,7 @@ public final class Keyspace {
             placement = .unknown
         }
         target.set(key, space: state.spaces[database], hashKey: state.hashKey)
+        access.prefetch(target.hash)
     }
 
     /// A cursor on the slot's table: the one in use if it is that table's, else a new one.
@@ -395,24 +400,4 @@ public final class Keyspace {
 
 extension DatabaseCounts {
     static let empty = DatabaseCounts()
-}
-
-/// When keys were last used, by the hash of the key: 2^18 entries, which keys share.
-struct AccessClock {
-    private var entries = [UInt32](repeating: 0, count: 1 << 18)
-
-    @inline(__always)
-    mutating func touch(_ hash: UInt64, _ seconds: UInt32) {
-        entries[Int(truncatingIfNeeded: hash & 0x3FFFF)] = seconds
-    }
-
-    func lastUse(_ hash: UInt64) -> UInt32? {
-        let last = entries[Int(truncatingIfNeeded: hash & 0x3FFFF)]
-        return last == 0 ? nil : last
-    }
-
-    func idle(_ hash: UInt64, _ now: UInt32) -> Int {
-        let last = entries[Int(truncatingIfNeeded: hash & 0x3FFFF)]
-        return last == 0 || last > now ? 0 : Int(now - last)
-    }
 }

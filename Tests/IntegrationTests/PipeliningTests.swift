@@ -62,4 +62,68 @@ struct PipeliningTests {
         #expect(waitUntil { (try? server.info("connected_clients")) == "2" })
         try server.stop()
     }
+
+    @Test("what a client sent before it closed its connection is run, whatever it does not wait for")
+    func sentAndClosed() throws {
+        let server = try TestServer()
+        let witness = try server.connect()
+        for round in 0..<50 {
+            let client = try server.connect()
+            for number in 0..<40 { client.enqueue("RPUSH", "list:\(round)", "\(number)") }
+            try client.flush()
+            client.close()
+        }
+        for round in 0..<50 {
+            let deadline = ContinuousClock.now + .seconds(10)
+            while try witness.command("LLEN", "list:\(round)") != .integer(40) {
+                try #require(ContinuousClock.now < deadline, "list:\(round) is not complete")
+            }
+        }
+        try server.stop()
+    }
+
+    @Test("what a client sent and ended its side behind is answered")
+    func sentAndFinished() throws {
+        let server = try TestServer()
+        for round in 0..<50 {
+            let client = try server.connect()
+            for number in 0..<20 { client.enqueue("INCRBY", "sum:\(round)", "\(number)") }
+            try client.flush()
+            client.finishSending()
+            var sum = 0
+            for number in 0..<20 {
+                sum += number
+                try #require(try client.receive() == .integer(Int64(sum)))
+            }
+            #expect(try client.receiveUntilClosed() == [])
+        }
+        try server.stop()
+    }
+
+    @Test("clients that kill each other while all of them send are gone or served, and the server goes on")
+    func killingEachOther() throws {
+        let server = try TestServer()
+        for round in 0..<20 {
+            let clients = try (0..<10).map { _ in try server.connect() }
+            for client in clients { try #require(try client.command("CLIENT", "SETNAME", "fighter") == .ok) }
+            let list = try #require(try server.command("CLIENT", "LIST").text)
+            let addresses = list.split(separator: "\n").filter { $0.contains(" name=fighter ") }
+                .compactMap { $0.split(separator: " ").first { $0.hasPrefix("addr=") }?.dropFirst(5) }
+            try #require(addresses.count == clients.count)
+            for (index, client) in clients.enumerated() {
+                client.enqueue("INCR", "begun:\(round)")
+                client.enqueue("CLIENT", "KILL", String(addresses[(index + 1) % addresses.count]))
+                client.enqueue("INCR", "ended:\(round)")
+                try client.flush()
+            }
+            // Whoever was not killed before its turn has replies; a killed one sees the end of its connection.
+            for client in clients { _ = try? client.receive(3) }
+            let witness = try server.connect()
+            let begun = try #require(try witness.command("GET", "begun:\(round)").text.flatMap(Int.init))
+            let ended = try #require(try witness.command("GET", "ended:\(round)").text.flatMap(Int.init))
+            #expect((1...10).contains(begun) && ended == begun)
+            for client in clients { client.close() }
+        }
+        try server.stop()
+    }
 }

@@ -1,0 +1,68 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+internal import Bytes
+internal import Keyspace
+internal import RESP
+
+/// Looking ahead: which keys the next requests name.
+struct KeyScan {
+    var decoder = RESPRequestDecoder()
+    /// How many requests were looked at since keys were last prefetched.
+    var requests = 0
+    /// How often requests are not looked at, because those before all named the same key.
+    var pause = 0
+
+    /// So many requests that name one key are reason for a pause.
+    static let fewRequests = 4
+    static let longPause = 32
+}
+
+/// A hint, which nothing but speed follows from: requests are decoded and judged when they run.
+extension Server {
+    /// Announces the keys that the first requests in `input` name, until there is no more room for them.
+    ///
+    /// Gives how far it has looked: to look on from there is worth it once the requests before have run.
+    @inline(__always)
+    func announceKeys(of input: ByteView, _ database: Int) -> Int {
+        if keyScan.pause > 0 {
+            keyScan.pause -= 1
+            return input.count
+        }
+        var offset = 0
+        while !keyspace.isPrefetchFull, offset < input.count {
+            let unread = input.dropFirst(offset)
+            guard case .request(let consumed)? = try? keyScan.decoder.decode(unread), !keyScan.decoder.isInline else {
+                keyScan.decoder.reset()
+                return input.count
+            }
+            keyScan.requests += 1
+            announceKeys(ofRequest: unread, database)
+            offset += consumed
+        }
+        return offset
+    }
+
+    /// Announces the keys of the request that was just decoded in `input`.
+    @inline(__always)
+    private func announceKeys(ofRequest input: ByteView, _ database: Int) {
+        guard let command = commands.find(keyScan.decoder.argument(0, in: input)) else { return }
+        let keys = command.keys
+        guard keys.first > 0 else { return }
+        let count = keyScan.decoder.argumentCount
+        let last = keys.last < 0 ? count + keys.last : min(keys.last, count - 1)
+        var index = keys.first
+        while index <= last, !keyspace.isPrefetchFull {
+            keyspace.announce(keyScan.decoder.argument(index, in: input), in: database)
+            index += keys.step
+        }
+    }
+
+    /// Has the announced keys prefetched.
+    @inline(__always)
+    func prefetchAnnounced() {
+        if keyspace.prefetchCount <= 1, keyScan.requests >= KeyScan.fewRequests { keyScan.pause = KeyScan.longPause }
+        keyScan.requests = 0
+        keyspace.prefetchAnnounced()
+    }
+}

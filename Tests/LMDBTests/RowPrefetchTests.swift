@@ -1,0 +1,123 @@
+// This file is part of the Codis server in Swift.
+// SPDX-License-Identifier: MIT
+
+import Bytes
+import CodisTesting
+import Testing
+
+@testable import LMDB
+
+@Suite("Walking to rows that are about to be looked up")
+struct RowPrefetchTests {
+    private let directory: TemporaryDirectory
+    private let environment: Environment
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        environment = try Environment(directory: directory.path, mapSizeBytes: 256 << 20, maximumTables: 4)
+    }
+
+    /// A table with a row, and a transaction that knows it.
+    private func begin() throws -> (Transaction, Table) {
+        var transaction = try environment.beginWriting()
+        let table = try #require(try transaction.openTable("rows", create: true))
+        try transaction.put(ByteView("0123456789"), ByteView("x"), in: table)
+        try transaction.commit()
+        transaction = try environment.beginWriting()
+        _ = try transaction.get(ByteView("0123456789"), in: table)
+        return (transaction, table)
+    }
+
+    /// The number by which a key is walked to, of which no two are alike.
+    private func checksum(_ number: Int) -> UInt32 { UInt32(truncatingIfNeeded: number &* 0x9E37_79B1) }
+
+    private func key(_ number: Int) -> [UInt8] {
+        let checksum = checksum(number)
+        let bytes = (0..<4).map { UInt8(truncatingIfNeeded: checksum >> (24 - 8 * $0)) }
+        return [0, 3] + bytes + Array("key:\(number)".utf8)
+    }
+
+    @Test(
+        "Each walk ends at the leaf where the row lies, in trees of one level and of several",
+        arguments: [3, 500, 60_000]
+    )
+    func ends(count: Int) throws {
+        let (transaction, table) = try begin()
+        for number in 0..<count {
+            try ByteView.with(key(number)) { try transaction.put($0, ByteView("some value"), in: table) }
+        }
+        // Rows that are not hashed lie beside them.
+        for number in 0..<count / 10 {
+            try ByteView.with(Array("\u{7F}an element \(number)".utf8)) {
+                try transaction.put($0, ByteView("some value"), in: table)
+            }
+        }
+        let cursor = try transaction.cursor(table)
+        let prefetch = RowPrefetch()
+        var generator = SeededGenerator()
+        for _ in 0..<200 {
+            let numbers = (0..<RowPrefetch.most).map { _ in Int.random(in: 0..<count, using: &generator) }
+            for number in numbers {
+                let wanted = UInt64(checksum(number)) << 32 | 0xFFFF_FFFF
+                #expect(!prefetch.isFull)
+                prefetch.add(head: 3, number: wanted, in: table, of: transaction)
+            }
+            #expect(prefetch.isFull)
+            prefetch.walk(in: transaction)
+            #expect(prefetch.count == 0)
+            for (index, number) in numbers.enumerated() {
+                try ByteView.with(key(number)) { key in
+                    try #require(try cursor.find(key) != nil)
+                    let row = try #require(try cursor.currentRow())
+                    let leaf = try #require(LeafPage(holding: row.key, pageSize: environment.pageSize))
+                    #expect(prefetch.lastPage(index) == leaf.number, "seed \(generator.seed)")
+                }
+            }
+        }
+        cursor.close()
+    }
+
+    @Test("Tables that the transaction does not know yet, and empty ones, are not walked in")
+    func unknown() throws {
+        var transaction = try environment.beginWriting()
+        let table = try #require(try transaction.openTable("rows", create: true))
+        let prefetch = RowPrefetch()
+        prefetch.add(head: 0, number: 0, in: table, of: transaction)
+        #expect(prefetch.count == 0)
+        try transaction.put(ByteView("0123456789"), ByteView("x"), in: table)
+        try transaction.commit()
+        transaction = try environment.beginWriting()
+        prefetch.add(head: 0, number: 0, in: table, of: transaction)
+        #expect(prefetch.count == 0)
+        prefetch.walk(in: transaction)
+        transaction.abort()
+    }
+
+    @Test("Rows of any kind may lie in the way, and a walk changes nothing")
+    func anything() throws {
+        let (transaction, table) = try begin()
+        var generator = SeededGenerator()
+        let prefetch = RowPrefetch()
+        var kept: [[UInt8]: Int] = [:]
+        for round in 0..<30_000 {
+            let key = (0...Int.random(in: 0..<40, using: &generator)).map { _ in
+                UInt8.random(in: 0..<3, using: &generator)
+            }
+            let length = round.isMultiple(of: 50) ? 5000 : Int.random(in: 0..<100, using: &generator)
+            try ByteView.with(key) { key in
+                try ByteView.with([UInt8](repeating: 7, count: length)) { try transaction.put(key, $0, in: table) }
+            }
+            kept[key] = length
+            let number = UInt64.random(in: 0..<1 << 20, using: &generator)
+            prefetch.add(head: UInt16(number & 0x303), number: number &* 0x0100_0100_0010, in: table, of: transaction)
+            if prefetch.isFull { prefetch.walk(in: transaction) }
+        }
+        for (key, length) in kept {
+            try ByteView.with(key) { key in
+                let value = try transaction.get(key, in: table)
+                #expect(value?.count == length)
+            }
+        }
+        transaction.abort()
+    }
+}
