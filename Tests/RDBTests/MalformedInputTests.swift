@@ -88,6 +88,8 @@ struct MalformedInputTests {
             var changed = whole
             changed[index] ^= UInt8(generator.number(1...255))
             _ = try? content(of: changed, options: unchecked)
+            // The last digit of the version: a file of one before 5 has no checksum.
+            if index == 8, UInt8(ascii: "1")...UInt8(ascii: "4") ~= changed[index] { continue }
             #expect(throws: RDBError.self, "byte \(index)") { try content(of: changed) }
         }
     }
