@@ -15,6 +15,8 @@ struct KeyScan {
 
     /// So many requests that name one key are reason for a pause.
     static let fewRequests = 4
+    /// So many requests are looked at at a time, whatever they name.
+    static let mostRequests = 64
     static let longPause = 32
 }
 
@@ -30,7 +32,8 @@ extension Server {
             return input.count
         }
         var offset = 0
-        while !keyspace.isPrefetchFull, offset < input.count {
+        let mostRequests = keyScan.requests + KeyScan.mostRequests
+        while !keyspace.isPrefetchFull, offset < input.count, keyScan.requests < mostRequests {
             let unread = input.dropFirst(offset)
             guard case .request(let consumed)? = try? keyScan.decoder.decode(unread), !keyScan.decoder.isInline else {
                 keyScan.decoder.reset()
@@ -64,5 +67,7 @@ extension Server {
         if keyspace.prefetchCount <= 1, keyScan.requests >= KeyScan.fewRequests { keyScan.pause = KeyScan.longPause }
         keyScan.requests = 0
         keyspace.prefetchAnnounced()
+        // The time that this took is not the next command's.
+        _ = clock.readMonotonic()
     }
 }

@@ -58,8 +58,6 @@ extension Server {
                 end += 1
             } while end < running.count && !keyspace.isPrefetchFull
             prefetchAnnounced()
-            // The time that this took is not the first command's.
-            _ = clock.readMonotonic()
             for index in begun..<end { running[index].runArrived() }
             begun = end
         }
@@ -67,7 +65,11 @@ extension Server {
     }
 
     func tickEnd() {
-        if !arrivals.isEmpty { runArrivals() }
+        if !arrivals.isEmpty, keyspace.failure == nil {
+            // Who waits for a key comes before who has only just asked for it.
+            if hasReadyKeys { serveBlocked() }
+            runArrivals()
+        }
         isTickEndScheduled = false
         if let failure = keyspace.failure { return endAfterFailure(failure) }
         if hasReadyKeys { serveBlocked() }

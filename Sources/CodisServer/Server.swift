@@ -105,6 +105,8 @@ final class Server: @unchecked Sendable {
     /// The sessions that have sent something in this tick, and those whose requests just run.
     var arrivals: [Session] = []
     var running: [Session] = []
+    /// Whether a session's requests are being run.
+    var isProcessing = false
     /// Finds the keys of requests that are about to run.
     var keyScan = KeyScan()
     /// The sessions that the end of the tick answers, and those that it is just answering.

@@ -176,10 +176,14 @@ final class Session: @unchecked Sendable {
     ///
     /// The requests in it run when the sockets that are ready have all been read, so that the keys of several clients
     /// can be prefetched together; but at once when the buffer is full, as then more is read right away.
+    ///
+    /// A connection that fails within a command, of another session even, may give what it still has, and is closed: no
+    /// reply can reach it, and requests do not run within others.
     func receive(_ buffer: ByteBuffer) {
-        guard !closesAfterReply, isOpen else { return }
+        guard !closesAfterReply, isOpen, !server.isProcessing else { return }
         runArrivedNow()
         arrived = buffer
+        lastInteractionMilliseconds = server.clock.milliseconds
         if buffer.writableBytes == 0 { runArrivedNow() } else { server.addArrival(self) }
     }
 
@@ -194,7 +198,8 @@ final class Session: @unchecked Sendable {
 
     /// As `runArrived()`, out of turn.
     private func runArrivedNow() {
-        guard arrived.readableBytes > 0 else { return }
+        guard arrived.readableBytes > 0, !server.isProcessing else { return }
+        scanned = 0
         _ = server.clock.readMonotonic()
         runArrived()
     }
@@ -209,7 +214,6 @@ final class Session: @unchecked Sendable {
         swap(&buffer, &arrived)
         guard !closesAfterReply, isOpen else { return }
         let server = server
-        lastInteractionMilliseconds = server.clock.milliseconds
         turnStartNanoseconds = server.clock.monotonicNanoseconds
         server.statistics.networkInputBytes += buffer.readableBytes
         if rest.readableBytes == 0, !isHeld {
@@ -285,7 +289,12 @@ final class Session: @unchecked Sendable {
         let call = server.call
         call.begin(self)
         swap(&call.reply, &output)
-        defer { swap(&call.reply, &output) }
+        let isWithin = server.isProcessing
+        server.isProcessing = true
+        defer {
+            server.isProcessing = isWithin
+            swap(&call.reply, &output)
+        }
         var offset = 0
         needed = 0
         while offset < input.count, !closesAfterReply, !isHeld {
@@ -311,7 +320,7 @@ final class Session: @unchecked Sendable {
                 // What waits for a fence is decoded again from its start.
                 if holds.contains(.fenced) { return offset }
                 offset += consumed
-                if offset >= scanned, offset < input.count {
+                if offset >= scanned, offset < input.count, !isHeld, !closesAfterReply {
                     scanned = offset + server.announceKeys(of: input.dropFirst(offset), database)
                     server.prefetchAnnounced()
                 }
@@ -429,9 +438,10 @@ final class Session: @unchecked Sendable {
         context.close(promise: nil)
     }
 
-    /// Hears that the connection is gone; what it has sent before is run all the same.
+    /// Hears that the connection is gone; what it has sent before is run all the same, unless that is within a command.
     func connectionClosed() {
         runArrivedNow()
+        arrived = ByteBuffer()
         unsafe contextReference = nil
         closesAfterReply = true
         output = ByteBuffer()
