@@ -53,8 +53,10 @@ struct RoomReserve {
     /// The kernel may handle 2 MiB of a file as one (a large folio of ext4 or XFS): a write to a page then wants blocks
     /// for all of them, so they are allocated together.
     private static let folioPages = 512
-    /// How many pages behind the data are brought into memory before they are used, 64 MiB: what the other thread
-    /// cannot catch up with. Each costs a page of memory to be filled with zeros, so no more are than may be used soon.
+    /// How many pages behind the data are brought into memory before they are used: 64 MiB.
+    ///
+    /// The other thread must not be caught up with; but each page has to be filled with zeros, so no more are fetched
+    /// than may be used soon.
     private static let fetchedAhead = 16_384
     /// The least and most that the file's blocks grow by: 16 and 256 MiB.
     private static let leastStep = 4096

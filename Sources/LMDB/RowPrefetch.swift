@@ -92,7 +92,7 @@ public final class RowPrefetch {
         unsafe pages.prefetchGuess(page, walk.wanted, walk.low, walk.high)
     }
 
-    /// The second guess is mostly right. In a branch it is not worth it: the way down compares there anyway.
+    /// A second guess, which is mostly right; in a branch it is not worth it, as the way down compares there anyway.
     @inline(__always)
     private func guessAgain(_ index: Int, _ pages: PageSearch, _ limit: Int) {
         let walk = unsafe walks[index]
