@@ -81,8 +81,8 @@ struct TreeRows: TreeStore {
 
     /// A row on a page of the transaction's own is changed where it lies.
     ///
-    /// On another page, what is reserved under an
-    /// existing key with the same length is the row as it is, on a page that LMDB has copied (`mdb_cursor_put`).
+    /// On another page, what is reserved under an existing key with the same length is the row as it is, on a page that
+    /// LMDB has copied (`mdb_cursor_put`).
     @inline(__always)
     func edit(_ number: UInt64) throws(LMDBError) -> TreeNode {
         keyspace.auxiliary.setNode(object: object, number: number)
