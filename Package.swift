@@ -33,6 +33,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
     ],
     targets: [
+        .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CLMDB", pkgConfig: nil, providers: [.apt(["liblmdb-dev"])]),
         .target(name: "Bytes", swiftSettings: settings),
         .target(name: "LMDB", dependencies: ["CLMDB", "Bytes"], swiftSettings: settings),
@@ -57,7 +58,8 @@ let package = Package(
         .target(
             name: "CodisServer",
             dependencies: [
-                "AOF", "Bytes", "CLua", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash", nioCore,
+                "AOF", "Bytes", "CLua", "CMalloc", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash",
+                nioCore,
                 nioPosix, logging,
             ],
             swiftSettings: settings

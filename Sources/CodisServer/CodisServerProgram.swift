@@ -1,6 +1,7 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
+internal import CMalloc
 internal import CommandLog
 internal import Glibc
 internal import Keyspace
@@ -15,6 +16,7 @@ public enum CodisServerProgram {
 
     /// Runs the program; `arguments` are the words after its name.
     public static func run(arguments: [String]) -> Never {
+        keepFreeMemory()
         if arguments.count == 1 || arguments.count == 2 {
             switch arguments[0] {
             case "-v", "--version": printVersion()
@@ -35,6 +37,16 @@ public enum CodisServerProgram {
         }
         if let imported { importFile(imported, config) }
         ServerStart(config, hasArguments: !arguments.isEmpty).run()
+    }
+
+    /// Has the C library keep some memory that was freed.
+    ///
+    /// Replies of 100 KB and more are put together in buffers that are freed when they were sent. Given back to the
+    /// kernel, each of their pages is a page fault and filled with zeros for the next reply: 35 % of the CPU of
+    /// pipelined LRANGEs of 100 elements.
+    private static func keepFreeMemory() {
+        mallopt(M_TRIM_THRESHOLD, 16 << 20)
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
     }
 
     // MARK: Other uses
