@@ -59,8 +59,7 @@ let package = Package(
             name: "CodisServer",
             dependencies: [
                 "AOF", "Bytes", "CLua", "CMalloc", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash",
-                nioCore,
-                nioPosix, logging,
+                nioCore, nioPosix, logging,
             ],
             swiftSettings: settings
         ),
