@@ -42,8 +42,8 @@ public enum CodisServerProgram {
     /// Has the C library keep some memory that was freed.
     ///
     /// Replies of 100 KB and more are put together in buffers that are freed when they were sent. Given back to the
-    /// kernel, each of their pages is a page fault and filled with zeros for the next reply: 35 % of the CPU of
-    /// pipelined LRANGEs of 100 elements.
+    /// kernel, each of their pages is a page fault and filled with zeros for the next reply, as pipelined LRANGEs
+    /// of 100 elements show.
     private static func keepFreeMemory() {
         mallopt(M_TRIM_THRESHOLD, 16 << 20)
         mallopt(M_MMAP_THRESHOLD, 1 << 20)

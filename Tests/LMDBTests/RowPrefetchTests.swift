@@ -19,11 +19,7 @@ struct RowPrefetchTests {
 
     /// A table with a row, and a transaction that knows it.
     private func begin() throws -> (Transaction, Table) {
-        var transaction = try environment.beginWriting()
-        let table = try #require(try transaction.openTable("rows", create: true))
-        try transaction.put(ByteView("0123456789"), ByteView("x"), in: table)
-        try transaction.commit()
-        transaction = try environment.beginWriting()
+        let (transaction, table) = try environment.beginWithTable()
         _ = try transaction.get(ByteView("0123456789"), in: table)
         return (transaction, table)
     }

@@ -17,16 +17,6 @@ struct RowSearchTests {
         environment = try Environment(directory: directory.path, mapSizeBytes: 256 << 20, maximumTables: 4)
     }
 
-    /// A table that exists, and a transaction that knows it.
-    private func begin() throws -> (Transaction, Table) {
-        var transaction = try environment.beginWriting()
-        let table = try #require(try transaction.openTable("rows", create: true))
-        try transaction.put(ByteView("0123456789"), ByteView("x"), in: table)
-        try transaction.commit()
-        transaction = try environment.beginWriting()
-        return (transaction, table)
-    }
-
     /// Keys as the keyspace has them (hashed behind two bytes that few have), and others that resemble each other.
     private func key(_ generator: inout SeededGenerator, _ range: Int) -> [UInt8] {
         let number = Int.random(in: 0..<range, using: &generator)
@@ -71,7 +61,7 @@ struct RowSearchTests {
     func alike(range: Int) throws {
         var generator = SeededGenerator()
         print("row search: CODIS_TEST_SEED=\(generator.seed)")
-        var (transaction, table) = try begin()
+        var (transaction, table) = try environment.beginWithTable()
         var long: Set<[UInt8]> = []
         for round in 0..<6 {
             for _ in 0..<min(range * 2, 20_000) {
@@ -112,7 +102,7 @@ struct RowSearchTests {
 
     @Test("A row is writable when its page is the transaction's own, and what is written there is committed")
     func writable() throws {
-        var (transaction, table) = try begin()
+        var (transaction, table) = try environment.beginWithTable()
         for number in 0..<1000 {
             try ByteView.with("key:\(number + 100_000)") { try transaction.put($0, ByteView("old value"), in: table) }
         }
@@ -137,7 +127,7 @@ struct RowSearchTests {
 
     @Test("Keys that are too short, and readers, are left to LMDB")
     func leftToLMDB() throws {
-        let (transaction, table) = try begin()
+        let (transaction, table) = try environment.beginWithTable()
         try transaction.put(ByteView("short"), ByteView("value"), in: table)
         guard case .unknown = transaction.search(ByteView("short"), in: table) else {
             Issue.record("a short key was searched")
