@@ -90,6 +90,19 @@ struct PageSearch {
         let number: UInt64
         /// Below zero if the row comes before what is wanted.
         let order: Int
+
+        /// Takes the row, which is the one at `index`, and those beyond it out of `first..<end`, where the search goes
+        /// on among rows between `low` and `high`.
+        @inline(__always)
+        func narrow(_ first: inout Int, _ end: inout Int, _ low: inout UInt64, _ high: inout UInt64, at index: Int) {
+            if order > 0 {
+                end = index
+                if isAkin { high = number }
+            } else {
+                first = index + 1
+                if isAkin { low = number }
+            }
+        }
     }
 
     /// The row under `key` in the tree whose root is the page `root`; `pages` is how many the map has.
@@ -133,13 +146,7 @@ struct PageSearch {
         while first < end {
             let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
             guard let row = unsafe compare(page, index, wanted) else { return nil }
-            if row.order > 0 {
-                end = index
-                if row.isAkin { high = row.number }
-            } else {
-                first = index + 1
-                if row.isAkin { low = row.number }
-            }
+            row.narrow(&first, &end, &low, &high, at: index)
         }
         guard let start = unsafe rowStart(page, first - 1) else { return nil }
         return Int(
@@ -172,16 +179,10 @@ struct PageSearch {
         var guesses = 1
         var index = unsafe step(page, 0..<count, count, low, high, wanted, &guesses)
         guard let row = unsafe compare(page, index, wanted) else { return }
-        var (low, high, rows) = (low, high, 0..<count)
-        if row.order > 0 {
-            rows = 0..<index
-            if row.isAkin { high = row.number }
-        } else {
-            rows = index..<count
-            if row.isAkin { low = row.number }
-        }
-        guard !rows.isEmpty else { return }
-        index = unsafe step(page, rows, count, low, high, wanted, &guesses)
+        var (first, end, low, high) = (0, count, low, high)
+        row.narrow(&first, &end, &low, &high, at: index)
+        guard first < end else { return }
+        index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
         for near in max(0, index - 1)..<min(count, index + 2) {
             if let start = unsafe rowStart(page, near) {
                 unsafe codis_prefetch(start)
@@ -211,13 +212,7 @@ struct PageSearch {
             let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
             guard let row = unsafe compare(page, index, wanted) else { return .unknown }
             if row.order == 0 { return unsafe value(page, row.start) }
-            if row.order > 0 {
-                end = index
-                if row.isAkin { high = row.number }
-            } else {
-                first = index + 1
-                if row.isAkin { low = row.number }
-            }
+            row.narrow(&first, &end, &low, &high, at: index)
         }
         return .missing
     }
