@@ -33,7 +33,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
     ],
     targets: [
-        .systemLibrary(name: "CMalloc"),
+        .systemLibrary(name: "CGlibc"),
         .systemLibrary(name: "CLMDB", pkgConfig: nil, providers: [.apt(["liblmdb-dev"])]),
         .target(name: "Bytes", swiftSettings: settings),
         .target(name: "LMDB", dependencies: ["CLMDB", "Bytes"], swiftSettings: settings),
@@ -52,13 +52,13 @@ let package = Package(
         .target(name: "Replication", dependencies: ["Bytes", "RESP"], swiftSettings: settings),
         .target(
             name: "Keyspace",
-            dependencies: ["Bytes", "CLMDB", "LMDB", "SlotHash", "Worker"],
+            dependencies: ["Bytes", "CGlibc", "CLMDB", "LMDB", "SlotHash", "Worker"],
             swiftSettings: settings
         ),
         .target(
             name: "CodisServer",
             dependencies: [
-                "AOF", "Bytes", "CLua", "CMalloc", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash",
+                "AOF", "Bytes", "CLua", "CGlibc", "CommandLog", "Keyspace", "RDB", "RESP", "Replication", "SlotHash",
                 nioCore, nioPosix, logging,
             ],
             swiftSettings: settings

@@ -6,8 +6,8 @@
 
 /*
  * The head of a transaction of LMDB 0.9, which lmdb.h keeps to itself. It has stayed like this from 0.9.15 on. Only
- * numbers of pages are read, and only after codis_lmdb_layout_is_known() has compared everything in it that is
- * known otherwise.
+ * numbers of pages are read, or brought into another order, and only after codis_lmdb_layout_is_known() has compared
+ * everything in it that is known otherwise.
  */
 struct codis_lmdb_transaction {
     void *parent;
@@ -86,9 +86,22 @@ static inline size_t codis_lmdb_dirty_page(MDB_txn *transaction, size_t index) {
     return ((const struct codis_lmdb_transaction *)transaction)->dirty[index + 1].number;
 }
 
+/* How many pages that one is together with those behind it: more than one for a large value (flag 0x04). */
+static inline size_t codis_lmdb_dirty_page_count(MDB_txn *transaction, size_t index) {
+    const char *page = ((const struct codis_lmdb_transaction *)transaction)->dirty[index + 1].address;
+    return *(const uint16_t *)(page + 10) & 0x04 ? *(const uint32_t *)(page + 12) : 1;
+}
+
 /* How many pages of the last commit it does not need any more: what its commit has to write a list of. */
 static inline size_t codis_lmdb_freed_pages(MDB_txn *transaction) {
     return ((const struct codis_lmdb_transaction *)transaction)->freed_pages[0];
+}
+
+/* The list of these pages, in no order, and their number. */
+static inline size_t codis_lmdb_freed_list(MDB_txn *transaction, intptr_t **list) {
+    size_t *known = ((const struct codis_lmdb_transaction *)transaction)->freed_pages;
+    *list = (intptr_t *)known + 1;
+    return known[0];
 }
 
 /* The first page behind the file as it is now. */
@@ -99,6 +112,11 @@ static inline size_t codis_lmdb_next_page(MDB_txn *transaction) {
 /* Has the processor bring a line of memory into its cache, while it goes on. */
 static inline void codis_prefetch(const void *address) { __builtin_prefetch(address); }
 static inline void codis_prefetch_for_write(const void *address) { __builtin_prefetch(address, 1); }
+
+/* The head of the page that a write transaction took as the one with this index. */
+static inline void codis_lmdb_prefetch_dirty_page(MDB_txn *transaction, size_t index) {
+    codis_prefetch(((const struct codis_lmdb_transaction *)transaction)->dirty[index + 1].address);
+}
 
 /* Linux's own allocation of blocks, which fcntl.h declares only with its extensions. */
 extern int fallocate(int descriptor, int mode, off_t offset, off_t length);

@@ -1,7 +1,7 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
-internal import CMalloc
+internal import CGlibc
 internal import CommandLog
 internal import Glibc
 internal import Keyspace

@@ -6,7 +6,7 @@ internal import NIOCore
 
 /// Whether the pages that the open transaction has taken are open to writes.
 struct PageOpening {
-    /// When they were opened last, by the monotonic clock in ns; 0 if a sync has begun since, which closes them.
+    /// When they were opened last, by the monotonic clock in ns; 0 if a sync has begun since, which may close them.
     var openedNanoseconds: Int64 = 0
     var isUnderWay = false
     /// Whether a sync has ended since it began, so that it did not open all.
@@ -15,8 +15,8 @@ struct PageOpening {
 }
 
 /// A page of the map is closed to writes when the kernel writes it to the disk, and the next write to it costs some
-/// microseconds. A commit writes to all of its pages, and the open transaction has taken many while the checkpoint
-/// before was synced: so they are opened again on another thread before the commit that holds everybody up.
+/// microseconds. A commit writes to all of its pages, of which some may have been taken long ago, or before a sync of the
+/// whole file: so they are opened again on another thread before the commit that holds everybody up.
 extension Server {
     /// Whether a commit finds its pages open, as far as is known: the kernel also writes what was changed long ago.
     var arePagesOpen: Bool {

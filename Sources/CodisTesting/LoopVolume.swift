@@ -8,7 +8,27 @@ internal import Glibc
 public final class LoopVolume {
     /// Where it is mounted.
     public let path: String
+    private let kind: Kind
     private let folder: TemporaryDirectory
+    private var image: String { folder.path + "/image" }
+
+    /// Which file system it is.
+    public enum Kind: String, Sendable {
+        /// That of most machines.
+        case ext4
+        /// The other one that is common; a volume has 300 MB at least.
+        case xfs
+
+        fileprivate var make: [String] {
+            switch self {
+            case .ext4: ["mkfs.ext4", "-q", "-m", "0"]
+            case .xfs: ["mkfs.xfs", "-q"]
+            }
+        }
+
+        /// A copy of a volume may be mounted beside it.
+        fileprivate var options: String { self == .xfs ? "loop,nouuid" : "loop" }
+    }
 
     /// Whether this machine and this user can mount one.
     public static let isPossible: Bool = {
@@ -16,15 +36,28 @@ public final class LoopVolume {
         return (try? LoopVolume(megabytes: 8)) != nil
     }()
 
-    /// Creates an ext4 file system of this size and mounts it.
-    public init(megabytes: Int) throws {
+    /// Creates a file system of this size and mounts it.
+    public init(megabytes: Int, kind: Kind = .ext4) throws {
         folder = try TemporaryDirectory()
         path = folder.path + "/mounted"
-        let image = folder.path + "/image"
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        self.kind = kind
         try LoopVolume.run("truncate", ["-s", "\(megabytes)M", image])
-        try LoopVolume.run("mkfs.ext4", ["-q", "-m", "0", image])
-        try LoopVolume.run("mount", ["-o", "loop", image, path])
+        try LoopVolume.run("env", kind.make + [image])
+        try mount()
+    }
+
+    /// Mounts a copy of what is on the disk of `original` just now, as after a loss of power.
+    public init(lossOfPowerOf original: LoopVolume) throws {
+        folder = try TemporaryDirectory()
+        path = folder.path + "/mounted"
+        kind = original.kind
+        try LoopVolume.run("cp", ["--sparse=always", original.image, image])
+        try mount()
+    }
+
+    private func mount() throws {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        try LoopVolume.run("mount", ["-t", kind.rawValue, "-o", kind.options, image, path])
     }
 
     deinit { try? LoopVolume.run("umount", ["-l", path]) }

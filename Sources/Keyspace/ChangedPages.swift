@@ -1,37 +1,29 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
-/// Where in the data file the commits since the last checkpoint have changed pages.
-struct ChangedPages {
-    /// How many were changed in each part of the file.
-    private var counts: [UInt32] = []
+internal import LMDB
 
-    /// The pages of a part: 2 MiB.
-    private static let part = 512
-    /// From so many changed pages on, closing all of a part costs less than closing these one by one.
-    private static let many: UInt32 = 32
+/// The pages of the data file that the commits since the last checkpoint have changed.
+struct ChangedPages: Sendable {
+    /// As the transactions have told them.
+    private var taken: [[Range<Int>]] = []
 
-    /// Hears which pages a transaction has taken; O(n).
-    mutating func add(_ pages: [Int]) {
-        for page in pages {
-            let index = page / ChangedPages.part
-            while counts.count <= index { counts.append(contentsOf: repeatElement(0, count: counts.count + 64)) }
-            counts[index] += 1
-        }
-    }
+    /// So many pages between two that were changed are brought to the disk with them rather than by two calls.
+    private static let gap = 16
+    /// The most pages of a range: 512 KiB.
+    private static let most = 128
 
-    /// The parts of the file, as ranges of pages, in which many pages were changed; neighbours are one range.
-    var crowdedRanges: [Range<Int>] {
-        var ranges: [Range<Int>] = []
-        for index in counts.indices where counts[index] >= ChangedPages.many {
-            let start = index * ChangedPages.part
-            let end = start + ChangedPages.part
-            if let last = ranges.last, last.upperBound == start {
-                ranges[ranges.count - 1] = last.lowerBound..<end
-            } else {
-                ranges.append(start..<end)
+    /// Hears which pages a transaction has taken; O(1).
+    mutating func add(_ pages: [Range<Int>]) { taken.append(pages) }
+
+    /// The pages and `more` in their order, in ranges of a limited length; O(n log n).
+    ///
+    /// What LMDB takes lies together mostly, behind the end of the data or among pages that were free.
+    func ranges(with more: [Range<Int>]) -> [Range<Int>] {
+        (Array(taken.joined()) + more).joined(upTo: ChangedPages.gap).flatMap { range in
+            stride(from: range.lowerBound, to: range.upperBound, by: ChangedPages.most).map {
+                $0..<min($0 + ChangedPages.most, range.upperBound)
             }
         }
-        return ranges
     }
 }

@@ -18,7 +18,6 @@ internal import Synchronization
 @safe
 final class DurableMeta: Sendable {
     private let descriptor: Int32
-    private let dataDescriptor: Int32
     private let newest: Mutex<Int>
 
     private static let magic: UInt64 = 0x3120_7372_6574_656d  // "meters 1"
@@ -35,28 +34,17 @@ final class DurableMeta: Sendable {
         var page: [UInt8]
     }
 
-    /// Opens the file at `path`, making it if it is missing; `dataDescriptor` is that of the data file.
-    init(path: String, dataDescriptor: Int32) throws(KeyspaceError) {
+    /// Opens the file at `path`, making it if it is missing.
+    init(path: String) throws(KeyspaceError) {
         descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else {
             throw .failed("cannot open \(path): \(unsafe String(cString: strerror(errno)))")
         }
-        self.dataDescriptor = dataDescriptor
         newest = Mutex(DurableMeta.read(descriptor)?.commit ?? -1)
     }
 
     deinit {
         close(descriptor)
-    }
-
-    /// Syncs the data file; any thread may call it.
-    ///
-    /// - Throws: `KeyspaceError.failed` if that fails, which must not be tried again: the kernel may have dropped what
-    ///   it could not write.
-    func syncData() throws(KeyspaceError) {
-        if fdatasync(dataDescriptor) != 0 {
-            throw .failed("fdatasync of the keyspace: \(unsafe String(cString: strerror(errno)))")
-        }
     }
 
     /// Saves `page`, the meta page of commit number `commit`, whose pages were synced before.

@@ -61,7 +61,7 @@ final class FilePrefetcher: Sendable {
     }
 
     /// Has `pages` opened to writes, and `completion` called then, on this or the other thread.
-    func open(_ pages: [Int], completion: @escaping @Sendable () -> Void) {
+    func open(_ pages: [Range<Int>], completion: @escaping @Sendable () -> Void) {
         let isStopping = progress.withLock { progress in
             guard !progress.isStopping else { return true }
             worker.perform { [environment] in

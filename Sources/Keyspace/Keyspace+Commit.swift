@@ -11,22 +11,34 @@ public struct Checkpoint: Sendable {
     public let position: LogPosition
     let commit: Int
     let metaPage: [UInt8]
+    let dataSync: DataSync
     let durable: DurableMeta
     let environment: Environment
-    /// Where many pages were changed.
-    let crowdedRanges: [Range<Int>]
+    /// The last page in use by the commit.
+    let lastPage: Int
+    let changedPages: ChangedPages
     /// Whether all of the data is to stay in memory.
     let staysInMemory: Bool
 
+    /// From so many pages in a row on, closing them together costs less than closing them one by one.
+    private static let closedTogether = 8
+
+    /// The pages that have to be on the disk for the commit, in their order.
+    var pages: [Range<Int>] {
+        if let own = environment.pagesOfOwnTrees(in: metaPage) { return changedPages.ranges(with: own) }
+        return changedPages.ranges(with: [0..<lastPage + 1])
+    }
+
     /// Syncs the commit's pages; blocks for as long as the disk takes.
-    ///
-    /// What the next transaction has taken so far is written too, so the sooner this begins after the commit the
-    /// better.
     ///
     /// - Throws: `KeyspaceError.failed`; it must not be tried again.
     public func syncPages() throws(KeyspaceError) {
-        for pages in crowdedRanges { environment.closePages(pages, forReading: staysInMemory) }
-        try durable.syncData()
+        let pages = pages
+        let size = environment.pageSize
+        try dataSync.sync(pages.map { $0.lowerBound * size..<$0.upperBound * size }) { index in
+            guard pages[index].count >= Checkpoint.closedTogether else { return }
+            environment.closePages(pages[index], forReading: staysInMemory)
+        }
     }
 
     /// Saves the commit's meta page, after `syncPages()`: from here on, the commit is what is found at opening.
@@ -103,9 +115,11 @@ extension Keyspace {
                 position: state.position,
                 commit: last,
                 metaPage: page,
+                dataSync: dataSync,
                 durable: durable,
                 environment: environment,
-                crowdedRanges: changedPages.crowdedRanges,
+                lastPage: environment.information.lastPage,
+                changedPages: changedPages,
                 staysInMemory: room.residentPages > 0
             )
             changedPages = ChangedPages()
@@ -133,7 +147,7 @@ extension Keyspace {
             state.write(to: &writer)
             closeCursor()
             let taken = transaction.dirtyPages
-            changedPages.add(transaction.dirtyPageNumbers)
+            changedPages.add(transaction.takenPages)
             hasPreparedCommit = false
             try transaction.commit()
             hasUncommittedChanges = false
@@ -173,9 +187,10 @@ extension Keyspace {
     /// Has the pages that the open transaction has taken opened to writes on another thread; `completion` is called
     /// then, on some thread.
     ///
-    /// The sync of a checkpoint, or the kernel after half a minute, writes them and closes them for that.
+    /// The kernel writes them after half a minute and closes them for that; where `DataSync` has to sync all of the
+    /// file, the sync of a checkpoint does.
     public func openTakenPages(completion: @escaping @Sendable () -> Void) {
-        prefetcher.open(failure == nil ? transaction.dirtyPageNumbers : [], completion: completion)
+        prefetcher.open(failure == nil ? transaction.takenPages : [], completion: completion)
     }
 
     /// Has them opened if a commit is soon due and they were not yet for it; O(1) otherwise.

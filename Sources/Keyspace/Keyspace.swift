@@ -40,6 +40,7 @@ public final class Keyspace {
     var environment: Environment
     var transaction: Transaction
     let directory: KeyspaceDirectory
+    let dataSync: DataSync
     let durable: DurableMeta
     let options: KeyspaceOptions
 
@@ -144,6 +145,7 @@ public final class Keyspace {
         self.directory = directory
         let opened = try OpenedEnvironment(directory, options)
         environment = opened.environment
+        dataSync = opened.dataSync
         durable = opened.durable
         transaction = opened.transaction
         slotTables = opened.slotTables

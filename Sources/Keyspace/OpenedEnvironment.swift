@@ -8,6 +8,7 @@ internal import LMDB
 /// What opening a keyspace brings: its environment at the last durable commit, a write transaction and its tables.
 struct OpenedEnvironment {
     let environment: Environment
+    let dataSync: DataSync
     let durable: DurableMeta
     let transaction: Transaction
     let slotTables: [Table]
@@ -38,13 +39,11 @@ struct OpenedEnvironment {
                 ? .format("\(directory.path)/data.mdb is not a keyspace: \(error)")
                 : .failed("cannot open \(directory.path)/data.mdb: \(error)")
         }
-        durable = try DurableMeta(
-            path: directory.workingPath + "/durable",
-            dataDescriptor: environment.fileDescriptor
-        )
+        dataSync = DataSync(descriptor: environment.fileDescriptor)
+        durable = try DurableMeta(path: directory.workingPath + "/durable")
         if directory.isNew {
             try OpenedEnvironment.allocate("data.mdb", bytes: OpenedEnvironment.newDataBytes, in: directory)
-            try OpenedEnvironment.create(environment, durable)
+            try OpenedEnvironment.create(environment, dataSync, durable)
             try directory.finishCreation()
         }
         do throws(LMDBError) {
@@ -90,7 +89,11 @@ struct OpenedEnvironment {
     }
 
     /// Makes the tables and the first state of a new keyspace, durably.
-    private static func create(_ environment: Environment, _ durable: DurableMeta) throws(KeyspaceError) {
+    private static func create(
+        _ environment: Environment,
+        _ dataSync: DataSync,
+        _ durable: DurableMeta
+    ) throws(KeyspaceError) {
         var generator = SystemRandomNumberGenerator()
         let state = StoredState(hashKey: SipHash(key: (generator.next(), generator.next())))
         var number = 0
@@ -110,7 +113,7 @@ struct OpenedEnvironment {
         } catch {
             throw KeyspaceError(error, while: "making the keyspace")
         }
-        try durable.syncData()
+        try dataSync.sync([0..<(environment.information.lastPage + 1) * environment.pageSize])
         try durable.save(commit: number, page: page)
     }
 }

@@ -3,26 +3,9 @@
 
 internal import Bytes
 
-// Unaligned integers in the bytes of rows. Keys are big-endian, so that their order is that of the numbers; values
-// are little-endian.
-
-extension ByteView {
-    /// The integer stored little-endian at `offset`.
-    @inline(__always)
-    func littleEndian<Integer: FixedWidthInteger & BitwiseCopyable>(_ type: Integer.Type, at offset: Int) -> Integer {
-        precondition(offset >= 0 && offset + MemoryLayout<Integer>.size <= count, "integer out of range")
-        return unsafe Integer(littleEndian: rawBuffer.loadUnaligned(fromByteOffset: offset, as: Integer.self))
-    }
-
-    /// The integer stored big-endian at `offset`.
-    @inline(__always)
-    func bigEndian<Integer: FixedWidthInteger & BitwiseCopyable>(_ type: Integer.Type, at offset: Int) -> Integer {
-        precondition(offset >= 0 && offset + MemoryLayout<Integer>.size <= count, "integer out of range")
-        return unsafe Integer(bigEndian: rawBuffer.loadUnaligned(fromByteOffset: offset, as: Integer.self))
-    }
-}
-
 /// Memory of a fixed size that its owner fills front to back: a row key, or the value of a row being written.
+///
+/// Integers of keys are big-endian, so that their order is that of the numbers, those of values little-endian.
 @safe
 struct RowWriter {
     private let base: UnsafeMutableRawPointer

@@ -122,26 +122,17 @@ public final class Environment: @unchecked Sendable {
     /// Opens `pages` of the map to writes, those that are closed; for any thread.
     ///
     /// The first write to a page that is closed costs its thread microseconds. What is in the pages stays as it is, but
-    /// the kernel takes them to be changed, so that the next sync writes them. O(n log n) for n pages.
-    public func openPages(_ pages: [Int]) {
-        let sorted = pages.sorted()
-        var index = 0
-        while index < sorted.count {
-            // In parts, so that nobody waits long for the map.
+    /// the kernel takes them to be changed, so that the next sync writes them. O(n log n) for n ranges.
+    public func openPages(_ pages: [Range<Int>]) {
+        let ranges = pages.joined(upTo: 0)
+        // In parts, so that nobody waits long for the map.
+        for start in stride(from: 0, to: ranges.count, by: 256) {
             map.withLock { map in
-                guard let address = unsafe startAddress(&map) else {
-                    index = sorted.count
-                    return
-                }
-                let end = min(index + 256, sorted.count)
-                while index < end {
-                    let first = index
-                    repeat { index += 1 } while index < end && sorted[index] == sorted[index - 1] + 1
-                    let start = sorted[first] * pageSize
-                    let length = (index - first) * pageSize
-                    guard start + length <= map.length else { continue }
+                guard let address = unsafe startAddress(&map) else { return }
+                for range in ranges[start..<min(start + 256, ranges.count)] {
+                    let bytes = (range.lowerBound * pageSize..<range.upperBound * pageSize).clamped(to: 0..<map.length)
                     // Linux before 5.14 cannot do it.
-                    unsafe madvise(address + start, length, MADV_POPULATE_WRITE)
+                    unsafe madvise(address + bytes.lowerBound, bytes.count, MADV_POPULATE_WRITE)
                 }
             }
         }

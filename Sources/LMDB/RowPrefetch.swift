@@ -43,12 +43,18 @@ public final class RowPrefetch {
     public var isFull: Bool { count == RowPrefetch.most }
 
     /// Adds the row of `table` whose key begins with the two bytes of `head` and the eight of `number`, both
-    /// big-endian; there must be room.
+    /// big-endian, unless the table is empty; there must be room.
     @inline(__always)
     public func add(head: UInt16, number: UInt64, in table: Table, of transaction: Transaction) {
         precondition(!isFull)
         var root = 0
-        let levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
+        var levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
+        if levels == 0 {
+            // A transaction that has just begun has to look each table up; a search would do it otherwise.
+            var statistics = MDB_stat()
+            unsafe mdb_stat(transaction.writing, table.handle, &statistics)
+            levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
+        }
         guard levels > 0 else { return }
         unsafe (walks + count).initialize(
             to: Walk(number: root, levels: levels, wanted: PageSearch.Wanted(head: head, number: number))

@@ -61,11 +61,20 @@ public final class Transaction: @unchecked Sendable {
     @inline(__always)
     public var dirtyPages: Int { unsafe codis_lmdb_dirty_pages(open) }
 
-    /// The numbers of the pages that a write transaction has taken so far, in no order that is promised; O(pages).
-    public var dirtyPageNumbers: [Int] {
+    /// The pages that a write transaction has taken so far, those of a large value as one range, in no order that is
+    /// promised; O(pages).
+    ///
+    /// A commit itself takes some more, see `Environment.pagesOfOwnTrees(in:)`.
+    public var takenPages: [Range<Int>] {
         let count = dirtyPages
-        return unsafe [Int](unsafeUninitializedCapacity: count) { buffer, initialized in
-            for index in 0..<count { unsafe buffer[index] = codis_lmdb_dirty_page(open, index) }
+        return unsafe [Range<Int>](unsafeUninitializedCapacity: count) { buffer, initialized in
+            for index in 0..<count {
+                // Their heads are in no cache.
+                unsafe codis_lmdb_prefetch_dirty_page(open, min(index + 16, count - 1))
+                let page = unsafe codis_lmdb_dirty_page(open, index)
+                let end = unsafe page + codis_lmdb_dirty_page_count(open, index)
+                unsafe buffer.baseAddress.unsafelyUnwrapped.advanced(by: index).initialize(to: page..<end)
+            }
             initialized = count
         }
     }
@@ -88,8 +97,16 @@ public final class Transaction: @unchecked Sendable {
     /// Nothing is synced. Cursors of the transaction end with it.
     public func commit() throws(LMDBError) {
         let ending = unsafe open
+        sortFreedPages()
         unsafe handle = nil
         try unsafe LMDBError.check(mdb_txn_commit(ending))
+    }
+
+    /// Sorts the list of freed pages, which LMDB writes in its order: it would take milliseconds for that.
+    private func sortFreedPages() {
+        var list: UnsafeMutablePointer<Int>?
+        let count = unsafe codis_lmdb_freed_list(open, &list)
+        unsafe PageNumberSort.sortDescending(UnsafeMutableBufferPointer(start: list, count: count))
     }
 
     /// Ends the transaction without its changes; no effect on one that has ended.

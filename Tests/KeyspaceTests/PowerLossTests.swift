@@ -4,10 +4,12 @@
 import Bytes
 import CodisTesting
 import Foundation
-import Keyspace
 import Testing
 
-/// Power losses, simulated: images of the data file in which each page is the one of the last sync or the one of now.
+@testable import Keyspace
+
+/// Power losses, simulated: images of the data file in which each page is the one that a checkpoint last had to bring
+/// to the disk, or the one of now.
 @Suite("The keyspace after a power loss")
 struct PowerLossTests {
     private static let seed: UInt64 =
@@ -20,7 +22,6 @@ struct PowerLossTests {
         try loss.changeDurably(operations: 1_500)
         for _ in 0..<2 {
             try loss.changeDurably(operations: 500)
-            try loss.remember()
             // Commits after the sync move LMDB's own meta pages on and let it reuse what pages it may.
             for _ in 0..<Int.random(in: 0...3, using: &loss.generator) { try loss.changeAndCommit(operations: 400) }
             try loss.change(operations: 400)
@@ -47,6 +48,9 @@ private struct PowerLoss {
         generator = SeededGenerator(seed: seed)
         directory = try TemporaryDirectory()
         keyspace = try Keyspace(directory: directory.path + "/keyspace")
+        // A keyspace is made durably.
+        synced = try read("data.mdb", keyspace.storageStatistics.usedBytes)
+        syncedMeta = try read("durable", 16384)
     }
 
     mutating func change(operations: Int) throws {
@@ -81,20 +85,23 @@ private struct PowerLoss {
         // One that is under way stands in the way of the next.
         if let checkpoint = pending {
             pending = nil
-            try checkpoint.makeDurable()
-            keyspace.finish(checkpoint)
+            try makeDurable(checkpoint)
         }
-        if let checkpoint = try keyspace.commit(at: LogPosition(offset: offset)) {
-            try checkpoint.makeDurable()
-            keyspace.finish(checkpoint)
-        }
+        if let checkpoint = try keyspace.commit(at: LogPosition(offset: offset)) { try makeDurable(checkpoint) }
         durableModel = model
         durableOffset = offset
     }
 
-    /// Keeps the files as a sync left them.
-    mutating func remember() throws {
-        synced = try read("data.mdb", keyspace.storageStatistics.usedBytes)
+    /// Keeps of the files what is on the disk for certain: of the data only the pages that the checkpoint has synced.
+    private mutating func makeDurable(_ checkpoint: Checkpoint) throws {
+        try checkpoint.makeDurable()
+        keyspace.finish(checkpoint)
+        let now = try read("data.mdb", keyspace.storageStatistics.usedBytes)
+        if synced.count < now.count { synced += [UInt8](repeating: 0, count: now.count - synced.count) }
+        for pages in checkpoint.pages {
+            let bytes = (pages.lowerBound * page..<pages.upperBound * page).clamped(to: 0..<now.count)
+            synced.replaceSubrange(bytes, with: now[bytes])
+        }
         syncedMeta = try read("durable", 16384)
     }
 

@@ -73,7 +73,7 @@ struct RowPrefetchTests {
         cursor.close()
     }
 
-    @Test("Tables that the transaction does not know yet, and empty ones, are not walked in")
+    @Test("Empty tables are not walked in, and one that the transaction does not know yet is looked up")
     func unknown() throws {
         var transaction = try environment.beginWriting()
         let table = try #require(try transaction.openTable("rows", create: true))
@@ -84,8 +84,9 @@ struct RowPrefetchTests {
         try transaction.commit()
         transaction = try environment.beginWriting()
         prefetch.add(head: 0, number: 0, in: table, of: transaction)
-        #expect(prefetch.count == 0)
+        #expect(prefetch.count == 1)
         prefetch.walk(in: transaction)
+        #expect(prefetch.count == 0)
         transaction.abort()
     }
 
