@@ -54,9 +54,9 @@ struct CheckpointState {
 /// Checkpoints: the tree is committed for a place in the log, and made durable by another thread.
 ///
 /// 1. The log's frame is written. 2. The keyspace is committed for the place behind it, on the loop and without a
-/// sync. 3. On a thread of its own the commit's pages are synced. 4. The log is synced up to there, and the meta page of
-/// the commit is saved: the tree that is found must never be ahead of the log. 5. Back on the loop: the log before that
-/// place is given up, but for what replicas may ask for.
+/// sync. 3. On a thread of its own the commit's pages are synced. 4. The log is synced up to there, and the meta page
+/// of the commit is saved: the tree that is found must never be ahead of the log. 5. Back on the loop: the log before
+/// that place is given up, but for what replicas may ask for.
 extension Server {
     /// Begins a checkpoint if enough has happened since the last.
     @inline(__always)

@@ -15,8 +15,8 @@ struct PageOpening {
 }
 
 /// A page of the map is closed to writes when the kernel writes it to the disk, and the next write to it costs some
-/// microseconds. A commit writes to all of its pages, of which some may have been taken long ago, or before a sync of the
-/// whole file: so they are opened again on another thread before the commit that holds everybody up.
+/// microseconds. A commit writes to all of its pages, of which some may have been taken long ago, or before a sync of
+/// the whole file: so they are opened again on another thread before the commit that holds everybody up.
 extension Server {
     /// Whether a commit finds its pages open, as far as is known: the kernel also writes what was changed long ago.
     var arePagesOpen: Bool {

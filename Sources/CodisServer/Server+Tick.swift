@@ -40,28 +40,49 @@ extension Server {
         needsTickEnd()
     }
 
-    /// Has what `session` has sent run when all sockets were read.
+    /// Has `bytes` that `session` has sent run when all sockets were read.
     @inline(__always)
-    func addArrival(_ session: Session) {
-        arrivals.append(session)
+    func addArrival(_ session: Session, bytes: Int) {
+        arrivals.add(session, bytes: bytes)
         needsTickEnd()
     }
 
+    /// A tick runs what clients have sent for so long.
+    private static let longestTick: Int64 = 2_000_000
+    /// The sockets are read in between: see `schedule(after:turn:)`.
+    private static let tickGap = TimeAmount.microseconds(50)
+
     /// Runs what clients have sent: of several at a time, whose keys are prefetched together.
     private func runArrivals() {
-        swap(&arrivals, &running)
+        arrivals.arrange()
+        let count = arrivals.waiting.count
+        _ = clock.readMonotonic()
+        // Where each tick waits for the disk, the fewer the better.
+        let isShort = arrivals.mayLeaveSome && !(config.appendOnly && config.appendFsync == .always)
+        let end = isShort ? clock.monotonicNanoseconds + Server.longestTick : Int64.max
         var begun = 0
-        while begun < running.count {
-            var end = begun
+        repeat {
+            var announced = begun
             repeat {
-                running[end].announceArrived()
-                end += 1
-            } while end < running.count && !keyspace.isPrefetchFull
+                arrivals.waiting[announced].announceArrived()
+                announced += 1
+            } while announced < count && !keyspace.isPrefetchFull
             prefetchAnnounced()
-            for index in begun..<end { running[index].runArrived() }
-            begun = end
+            repeat {
+                arrivals.waiting[begun].runArrived()
+                begun += 1
+            } while begun < announced && clock.monotonicNanoseconds < end
+        } while begun < count && clock.monotonicNanoseconds < end
+        arrivals.finish(begun)
+    }
+
+    /// Has a tick go on with what this one has left, after the sockets were read.
+    private func continueArrivals() {
+        let number = tickNumber
+        loop.scheduleTask(in: Server.tickGap) { [unowned self] in
+            // Who has sent something in between has had one already.
+            if number == tickNumber { needsTickEnd() }
         }
-        running.removeAll(keepingCapacity: true)
     }
 
     func tickEnd() {
@@ -70,6 +91,7 @@ extension Server {
             if hasReadyKeys { serveBlocked() }
             runArrivals()
         }
+        tickNumber &+= 1
         isTickEndScheduled = false
         if let failure = keyspace.failure { return endAfterFailure(failure) }
         if hasReadyKeys { serveBlocked() }
@@ -93,6 +115,7 @@ extension Server {
         if !snapshotRequests.isEmpty { takeSnapshots() }
         for (gap, turn) in turns { loop.scheduleTask(in: gap, turn) }
         turns.removeAll(keepingCapacity: true)
+        if !arrivals.isEmpty { continueArrivals() }
     }
 
     enum LogOutcome {

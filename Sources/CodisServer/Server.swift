@@ -102,9 +102,9 @@ final class Server: @unchecked Sendable {
     var scriptEngine: ScriptEngine?
 
     // The tick: see Server+Tick.swift.
-    /// The sessions that have sent something in this tick, and those whose requests just run.
-    var arrivals: [Session] = []
-    var running: [Session] = []
+    var arrivals = ArrivalQueue<Session>()
+    /// How many ticks have ended.
+    var tickNumber = 0
     /// Whether a session's requests are being run.
     var isProcessing = false
     /// Finds the keys of requests that are about to run.

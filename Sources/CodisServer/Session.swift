@@ -184,7 +184,7 @@ final class Session: @unchecked Sendable {
         runArrivedNow()
         arrived = buffer
         lastInteractionMilliseconds = server.clock.milliseconds
-        if buffer.writableBytes == 0 { runArrivedNow() } else { server.addArrival(self) }
+        if buffer.writableBytes == 0 { runArrivedNow() } else { server.addArrival(self, bytes: buffer.readableBytes) }
     }
 
     /// Announces the keys of what arrived, until there is no more room for them.

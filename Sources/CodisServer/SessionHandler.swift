@@ -31,6 +31,10 @@ final class SessionHandler: ChannelInboundHandler {
         session?.receive(unwrapInboundIn(data))
     }
 
+    func channelReadComplete(context: ChannelHandlerContext) {
+        // Nobody behind this handler waits for it.
+    }
+
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         // The client sends no more. What it has sent is answered before the connection is closed.
         if let event = event as? ChannelEvent, event == .inputClosed { session?.inputClosed() }

@@ -47,6 +47,36 @@ struct PipeliningTests {
         try server.stop()
     }
 
+    @Test("requests that take longer together than a tick are all run, those of each client in their order")
+    func longTicks() throws {
+        let server = try TestServer()
+        let clients = try (0..<20).map { _ in try server.connect() }
+        let filling = String(repeating: ".", count: 60)
+        for round in 0..<5 {
+            for (index, client) in clients.enumerated() {
+                // Every other one sends little.
+                for number in 0..<(index % 2 == 0 ? 10 : 1) {
+                    client.enqueue("DEBUG", "SLEEP", "0.0005")
+                    client.enqueue("APPEND", "client:\(index)", "\(round):\(number)\(filling) ")
+                    client.enqueue("INCR", "all")
+                }
+                try client.flush()
+            }
+            for (index, client) in clients.enumerated() {
+                for number in 0..<(index % 2 == 0 ? 10 : 1) {
+                    try #require(try client.receive() == .ok)
+                    let length = (round * (index % 2 == 0 ? 10 : 1) + number + 1) * 64
+                    try #require(try client.receive() == .integer(Int64(length)))
+                    _ = try #require(try client.receive().number)
+                }
+            }
+        }
+        #expect(try server.command("GET", "all") == .bulk("\(5 * (10 * 10 + 10))"))
+        let texts = (0..<5).flatMap { round in (0..<10).map { "\(round):\($0)\(filling) " } }
+        #expect(try server.command("GET", "client:0") == .bulk(texts.joined()))
+        try server.stop()
+    }
+
     @Test("a client that goes away with replies unread hurts nobody")
     func abandoned() throws {
         let server = try TestServer()
