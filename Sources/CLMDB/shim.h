@@ -92,6 +92,11 @@ static inline size_t codis_lmdb_dirty_page_count(MDB_txn *transaction, size_t in
     return *(const uint16_t *)(page + 10) & 0x04 ? *(const uint32_t *)(page + 12) : 1;
 }
 
+/* Whether it has let go of pages that it took. */
+static inline int codis_lmdb_has_spilled(MDB_txn *transaction) {
+    return ((const struct codis_lmdb_transaction *)transaction)->spilled_pages != 0;
+}
+
 /* How many pages of the last commit it does not need any more: what its commit has to write a list of. */
 static inline size_t codis_lmdb_freed_pages(MDB_txn *transaction) {
     return ((const struct codis_lmdb_transaction *)transaction)->freed_pages[0];

@@ -44,6 +44,7 @@ extension Server {
     @inline(__always)
     func addArrival(_ session: Session, bytes: Int) {
         arrivals.add(session, bytes: bytes)
+        arrivalsAreDue = true
         needsTickEnd()
     }
 
@@ -54,6 +55,8 @@ extension Server {
 
     /// Runs what clients have sent: of several at a time, whose keys are prefetched together.
     private func runArrivals() {
+        arrivalsAreDue = false
+        arrivalTicks &+= 1
         arrivals.arrange()
         let count = arrivals.waiting.count
         _ = clock.readMonotonic()
@@ -78,20 +81,23 @@ extension Server {
 
     /// Has a tick go on with what this one has left, after the sockets were read.
     private func continueArrivals() {
-        let number = tickNumber
+        let ticks = arrivalTicks
         loop.scheduleTask(in: Server.tickGap) { [unowned self] in
-            // Who has sent something in between has had one already.
-            if number == tickNumber { needsTickEnd() }
+            // One that somebody else has sent for has gone on already, and sees to the rest.
+            guard ticks == arrivalTicks else { return }
+            arrivalsAreDue = true
+            needsTickEnd()
         }
     }
 
     func tickEnd() {
-        if !arrivals.isEmpty, keyspace.failure == nil {
+        var leavesArrivals = false
+        if arrivalsAreDue, keyspace.failure == nil {
             // Who waits for a key comes before who has only just asked for it.
             if hasReadyKeys { serveBlocked() }
             runArrivals()
+            leavesArrivals = !arrivals.isEmpty
         }
-        tickNumber &+= 1
         isTickEndScheduled = false
         if let failure = keyspace.failure { return endAfterFailure(failure) }
         if hasReadyKeys { serveBlocked() }
@@ -115,7 +121,7 @@ extension Server {
         if !snapshotRequests.isEmpty { takeSnapshots() }
         for (gap, turn) in turns { loop.scheduleTask(in: gap, turn) }
         turns.removeAll(keepingCapacity: true)
-        if !arrivals.isEmpty { continueArrivals() }
+        if leavesArrivals { continueArrivals() }
     }
 
     enum LogOutcome {

@@ -103,8 +103,9 @@ final class Server: @unchecked Sendable {
 
     // The tick: see Server+Tick.swift.
     var arrivals = ArrivalQueue<Session>()
-    /// How many ticks have ended.
-    var tickNumber = 0
+    /// Whether the sockets were read since arrivals were last run, and how many ticks have run some.
+    var arrivalsAreDue = false
+    var arrivalTicks = 0
     /// Whether a session's requests are being run.
     var isProcessing = false
     /// Finds the keys of requests that are about to run.

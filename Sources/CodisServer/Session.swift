@@ -114,7 +114,7 @@ final class Session: @unchecked Sendable {
     /// Since when more waits to be sent than the soft limit allows; 0 if it does not.
     var overSoftLimitSinceMilliseconds: Int64 = 0
 
-    /// What arrived in this tick, and is run when all sockets were read.
+    /// What arrived and was not run yet: that is done when all sockets were read.
     private var arrived = ByteBuffer()
     /// How far into what is run now keys were looked for, to have them prefetched.
     private var scanned = 0
@@ -175,17 +175,26 @@ final class Session: @unchecked Sendable {
     /// Takes what arrived.
     ///
     /// The requests in it run when the sockets that are ready have all been read, so that the keys of several clients
-    /// can be prefetched together; but at once when the buffer is full, as then more is read right away.
+    /// can be prefetched together; but at once when the buffer is full, as then more is read right away, or when more
+    /// waits than is to be kept.
     ///
     /// A connection that fails within a command, of another session even, may give what it still has, and is closed: no
     /// reply can reach it, and requests do not run within others.
     func receive(_ buffer: ByteBuffer) {
         guard !closesAfterReply, isOpen, !server.isProcessing else { return }
+        lastInteractionMilliseconds = server.clock.milliseconds
+        if arrived.readableBytes > 0, arrived.readableBytes + buffer.readableBytes <= Session.mostArrived {
+            // It still waits for its turn.
+            var more = buffer
+            arrived.writeBuffer(&more)
+            return
+        }
         runArrivedNow()
         arrived = buffer
-        lastInteractionMilliseconds = server.clock.milliseconds
         if buffer.writableBytes == 0 { runArrivedNow() } else { server.addArrival(self, bytes: buffer.readableBytes) }
     }
+
+    private static let mostArrived = 64 << 10
 
     /// Announces the keys of what arrived, until there is no more room for them.
     func announceArrived() {

@@ -65,7 +65,7 @@ final class DataSync: Sendable {
             prepare(index)
             guard write(ranges[index], SYNC_FILE_RANGE_WRITE) else {
                 // Some sandboxes do not let it through.
-                if errno == ENOSYS { return try syncAll() }
+                if errno == ENOSYS || errno == EPERM { return try syncAll() }
                 throw failure("sync_file_range")
             }
             bytesUnderWay += ranges[index].count

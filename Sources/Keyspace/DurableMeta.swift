@@ -9,7 +9,7 @@ internal import Synchronization
 ///
 /// LMDB's own meta pages may reach the disk before the pages that they refer to, so they are not to be trusted after a
 /// power loss. The rule is therefore: **the saved meta page is the truth, and what the data file holds in its first
-/// two pages is scratch**. A commit becomes durable when the data file was synced after it and then its meta page was
+/// two pages is scratch**. A commit becomes durable when its pages were synced and then its meta page was
 /// saved here; until the next one is, a read transaction pins it, so that none of its pages is used again. At every
 /// opening the saved page is put back, after a clean shutdown, a crash or a power loss alike.
 ///

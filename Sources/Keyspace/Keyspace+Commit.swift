@@ -25,8 +25,8 @@ public struct Checkpoint: Sendable {
 
     /// The pages that have to be on the disk for the commit, in their order.
     var pages: [Range<Int>] {
-        if let own = environment.pagesOfOwnTrees(in: metaPage) { return changedPages.ranges(with: own) }
-        return changedPages.ranges(with: [0..<lastPage + 1])
+        let count = lastPage + 1
+        return changedPages.ranges(with: environment.pagesOfOwnTrees(in: metaPage) ?? [0..<count], of: count)
     }
 
     /// Syncs the commit's pages; blocks for as long as the disk takes.
@@ -131,6 +131,17 @@ extension Keyspace {
         }
     }
 
+    /// Commits what has been loaded so far into data that are thrown away if loading them does not come to its end.
+    ///
+    /// Nothing is synced: the checkpoint at the end syncs all of the file. O(pages changed).
+    ///
+    /// - Throws: `KeyspaceError.failed`.
+    public func commitProvisionally() throws(KeyspaceError) {
+        guard let checkpoint = try commit(at: LogPosition()) else { return }
+        changedPages.addAny()
+        finish(checkpoint)
+    }
+
     private func failed(_ error: LMDBError) -> KeyspaceError {
         let failed = KeyspaceError(error, while: "committing the keyspace")
         fail(failed)
@@ -147,7 +158,7 @@ extension Keyspace {
             state.write(to: &writer)
             closeCursor()
             let taken = transaction.dirtyPages
-            changedPages.add(transaction.takenPages)
+            if transaction.hasSpilledPages { changedPages.addAny() } else { changedPages.add(transaction.takenPages) }
             hasPreparedCommit = false
             try transaction.commit()
             hasUncommittedChanges = false

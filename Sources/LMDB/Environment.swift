@@ -9,7 +9,7 @@ internal import Synchronization
 /// An LMDB environment: one data file, mapped writable, whose commits are not synced by LMDB.
 ///
 /// The environment is opened with `MDB_WRITEMAP | MDB_NOMEMINIT | MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD`. Its owner
-/// makes a commit durable by syncing `fileDescriptor` and saving `metaPage(ofTransaction:)` elsewhere; see `Keyspace`.
+/// makes a commit durable by syncing its pages and saving `metaPage(ofTransaction:)` elsewhere; see `Keyspace`.
 /// A page that is not in memory is read alone; whoever wants more of them calls `fetch(_:)` first.
 ///
 /// `@unchecked Sendable`: LMDB's environment handle may be shared between threads (lmdb.h, `mdb_env_open`). The write
@@ -63,7 +63,7 @@ public final class Environment: @unchecked Sendable {
         unsafe mdb_env_close(handle)
     }
 
-    /// The descriptor of the data file, for `fdatasync`; it closes with the environment.
+    /// The descriptor of the data file, to sync it; it closes with the environment.
     public var fileDescriptor: Int32 {
         var descriptor: Int32 = -1
         unsafe mdb_env_get_fd(handle, &descriptor)
@@ -122,7 +122,7 @@ public final class Environment: @unchecked Sendable {
     /// Opens `pages` of the map to writes, those that are closed; for any thread.
     ///
     /// The first write to a page that is closed costs its thread microseconds. What is in the pages stays as it is, but
-    /// the kernel takes them to be changed, so that the next sync writes them. O(n log n) for n ranges.
+    /// the kernel takes them to be changed, and writes them sooner or later. O(n log n) for n ranges.
     public func openPages(_ pages: [Range<Int>]) {
         let ranges = pages.joined(upTo: 0)
         // In parts, so that nobody waits long for the map.

@@ -37,6 +37,8 @@ private struct OwnTrees {
     private static let isOnOtherPages: UInt16 = 0x01
     /// No tree of 64-bit page numbers is as deep.
     private static let mostLevels = 32
+    /// What a branch has room for.
+    private static let mostPages = 1 << 48
 
     init(descriptor: Int32, pageSize: Int) {
         self.descriptor = descriptor
@@ -54,7 +56,7 @@ private struct OwnTrees {
 
     private mutating func add(_ number: Int, level: Int) -> Bool {
         var page = [UInt8](repeating: 0, count: pageSize)
-        guard level < OwnTrees.mostLevels, number > 1,
+        guard level < OwnTrees.mostLevels, number > 1, number < OwnTrees.mostPages,
             unsafe pread(descriptor, &page, pageSize, off_t(number * pageSize)) == pageSize
         else { return false }
         pages.append(number..<number + 1)
@@ -79,7 +81,7 @@ private struct OwnTrees {
                 guard value + 8 <= pageSize else { return false }
                 let first = Int(truncatingIfNeeded: page.littleEndian(UInt64.self, at: value))
                 let bytes = Int(page.littleEndian(UInt32.self, at: row)) + OwnTrees.headLength
-                guard first > 1, first < 1 << 48 else { return false }
+                guard first > 1, first < OwnTrees.mostPages else { return false }
                 pages.append(first..<first + (bytes + pageSize - 1) / pageSize)
             }
         }

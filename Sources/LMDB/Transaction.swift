@@ -79,6 +79,11 @@ public final class Transaction: @unchecked Sendable {
         }
     }
 
+    /// Whether a write transaction has let go of pages that it has taken, so that `takenPages` lacks them; O(1).
+    ///
+    /// It does so when there are more than 131,071.
+    public var hasSpilledPages: Bool { unsafe codis_lmdb_has_spilled(open) != 0 }
+
     /// How many pages of the last commit a write transaction does not need any more; O(1), as `dirtyPages`.
     ///
     /// The commit writes a list of them, in one piece.

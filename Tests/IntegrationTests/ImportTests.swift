@@ -58,6 +58,44 @@ struct ImportTests {
         #expect(!replies.contains { $0.isError })
     }
 
+    /// Commands as an append-only file has them.
+    private func encoded(_ commands: [[String]]) -> String {
+        var text = ""
+        for words in commands {
+            text += "*\(words.count)\r\n"
+            for word in words { text += "$\(word.utf8.count)\r\n\(word)\r\n" }
+        }
+        return text
+    }
+
+    @Test("what was imported survives kill -9 right behind it, wherever the import has committed in between")
+    func durable() throws {
+        let script = "for i = 1, 100 do redis.call('set', ARGV[1] .. i, string.rep('x', 1500)) end"
+        let value = String(repeating: "v", count: 1500)
+        // Each command is followed by a commit, the last one too.
+        let large = (0..<5).map { ["SET", "large:\($0)", String(repeating: value, count: 300)] }
+        // A script, and each transaction, begins with one when half of the pages are changed.
+        let scripts = (0..<8).map { ["EVAL", script, "0", "script:\($0):"] }
+        var transactions: [[String]] = []
+        for number in 0..<8 {
+            transactions.append(["MULTI"])
+            for key in 0..<100 { transactions.append(["SET", "key:\(number):\(key)", value]) }
+            transactions.append(["EXEC"])
+        }
+        for (commands, count) in [(large, 5), (scripts, 800), (transactions, 800)] {
+            let server = try TestServer(
+                configuration: ["appendonly yes", "checkpoint-dirty-pages 64"],
+                starts: false
+            )
+            try write(encoded(commands), to: server)
+            try server.start()
+            try server.kill()
+            try server.start()
+            #expect(try server.command("DBSIZE") == .integer(Int64(count)))
+            try server.kill()
+        }
+    }
+
     @Test("the first start loads a dump.rdb, later ones do not; one that was put there since replaces the data")
     func dump() throws {
         let redis = try peer()

@@ -93,9 +93,13 @@ struct DataSyncTests {
         changed.add([12..<13, 40..<45])
         let own = [20..<21, 1000..<1001]
         #expect(
-            changed.ranges(with: own)
+            changed.ranges(with: own, of: 2000)
                 == [12..<21, 40..<50, 300..<428, 428..<556, 556..<600, 700..<701, 1000..<1001]
         )
-        #expect(ChangedPages().ranges(with: []) == [])
+        #expect(ChangedPages().ranges(with: [], of: 2000) == [])
+        // From where it is not known what was changed, everything may have been.
+        changed.addAny()
+        changed.add([3..<4])
+        #expect(changed.ranges(with: own, of: 300) == [0..<128, 128..<256, 256..<300])
     }
 }

@@ -28,6 +28,17 @@ struct PowerLossTests {
             for _ in 0..<13 { try loss.checkImage() }
         }
     }
+
+    @Test("What was loaded and committed provisionally is durable with the checkpoint at the end", arguments: 0..<6)
+    func provisionalCommits(round: Int) throws {
+        print("round \(round): CODIS_TEST_SEED=\(PowerLossTests.seed)")
+        var loss = try PowerLoss(seed: PowerLossTests.seed &+ UInt64(round))
+        for _ in 0..<3 {
+            for _ in 0..<Int.random(in: 1...3, using: &loss.generator) { try loss.changeProvisionally(operations: 600) }
+            try loss.changeDurably(operations: 300)
+        }
+        for _ in 0..<10 { try loss.checkImage() }
+    }
 }
 
 /// A keyspace whose files can be lost in part.
@@ -77,6 +88,11 @@ private struct PowerLoss {
         offset += 1
         // The checkpoint is not made durable: the disk is slow, and then the power is lost.
         if let checkpoint = try keyspace.commit(at: LogPosition(offset: offset)) { pending = checkpoint }
+    }
+
+    mutating func changeProvisionally(operations: Int) throws {
+        try change(operations: operations)
+        try keyspace.commitProvisionally()
     }
 
     mutating func changeDurably(operations: Int) throws {

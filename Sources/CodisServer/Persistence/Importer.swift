@@ -100,24 +100,20 @@ final class Importer {
         plain.savePoints = []
         let server = Server(config: plain, log: log, loop: loop, keyspace: keyspace, commands: plainCommands)
         server.leaveOutLoop()
-        keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try Importer.commit(keyspace) }
+        keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try keyspace.commitProvisionally() }
         return server
-    }
-
-    /// Commits; it need not be durable, since an import that does not come to its end is thrown away.
-    private static func commit(_ keyspace: Keyspace) throws(KeyspaceError) {
-        if let checkpoint = try keyspace.commit(at: LogPosition()) { keyspace.finish(checkpoint) }
     }
 
     private func commitIfDue(_ keyspace: Keyspace) throws(KeyspaceError) {
         guard keyspace.commitIsDue else { return }
-        try Importer.commit(keyspace)
+        try keyspace.commitProvisionally()
         // What commands of an append-only file have deleted must not pile up.
         while !keyspace.commitIsDue, try keyspace.reclaim(maximumRows: 1000) {}
     }
 
     private func finish(_ keyspace: Keyspace, _ source: ImportSource) throws {
-        if let checkpoint = try keyspace.commit(at: LogPosition()) {
+        // What was committed provisionally has to be durable, too, if nothing came behind it.
+        if let checkpoint = try keyspace.commit(at: LogPosition(), evenIfUnchanged: true) {
             try checkpoint.makeDurable()
             keyspace.finish(checkpoint)
         }

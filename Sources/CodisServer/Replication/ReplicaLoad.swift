@@ -85,14 +85,14 @@ final class ReplicaLoad: @unchecked Sendable {
             keyspace.onPressure = nil
             keyspace.close()
         }
-        keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try Self.commit(keyspace) }
+        keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try keyspace.commitProvisionally() }
         let end = try load(into: keyspace, BulkLoad(keyspace, directory: directory))
         let position = LogPosition(
             identity: place.identifier.digits,
             offset: place.offset,
             database: end.database
         )
-        guard let checkpoint = try keyspace.commit(at: position) else { return end }
+        guard let checkpoint = try keyspace.commit(at: position, evenIfUnchanged: true) else { return end }
         try checkpoint.makeDurable()
         keyspace.finish(checkpoint)
         return end
@@ -128,7 +128,7 @@ final class ReplicaLoad: @unchecked Sendable {
                     expireAtMilliseconds: key.expireAtMilliseconds ?? 0
                 )
                 summary.keys += 1
-                if keyspace.commitIsDue { try Self.commit(keyspace) }
+                if keyspace.commitIsDue { try keyspace.commitProvisionally() }
             case .auxiliaryField(let name, let value):
                 if name == ByteView("repl-stream-db") { database = Int(String(value)) ?? -1 }
             case .skipped(let what, let key, let database):
@@ -144,12 +144,6 @@ final class ReplicaLoad: @unchecked Sendable {
                 return (summary, database)
             }
         }
-    }
-
-    /// Commits what was loaded so far; it need not be durable, since a load that does not come to its end is thrown
-    /// away.
-    private static func commit(_ keyspace: Keyspace) throws(KeyspaceError) {
-        if let checkpoint = try keyspace.commit(at: LogPosition()) { keyspace.finish(checkpoint) }
     }
 
     private func makeLog(_ directory: String) throws {
