@@ -140,8 +140,7 @@ extension Server {
     /// Commits in the middle of a large command, for the place in the log before it, or before the unit that it belongs
     /// to; that must not have had an effect yet.
     func commitUnderPressure() throws(KeyspaceError) {
-        // Without a log there are no checkpoints: data are imported.
-        guard effects.log != nil else { return try keyspace.commitProvisionally() }
+        if importsData { return try keyspace.commitProvisionally() }
         if effects.isInUnit, effects.unitHasEffects {
             // What is replayed had room when it was first done.
             guard keyspace.transactionHasRoom || isLoading || isReplica else { throw .transactionTooLarge }

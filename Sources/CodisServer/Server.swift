@@ -103,6 +103,8 @@ final class Server: @unchecked Sendable {
 
     // The tick: see Server+Tick.swift.
     var arrivals = ArrivalQueue<Session>()
+    /// Whether this server only imports data, which are thrown away unless the import comes to its end.
+    var importsData = false
     /// Whether the sockets were read since arrivals were last run, and how many ticks have run some.
     var arrivalsAreDue = false
     var arrivalTicks = 0

@@ -100,6 +100,7 @@ final class Importer {
         plain.savePoints = []
         let server = Server(config: plain, log: log, loop: loop, keyspace: keyspace, commands: plainCommands)
         server.leaveOutLoop()
+        server.importsData = true
         keyspace.onPressure = { [unowned keyspace] () throws(KeyspaceError) in try keyspace.commitProvisionally() }
         return server
     }
