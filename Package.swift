@@ -36,7 +36,7 @@ let package = Package(
         .systemLibrary(name: "CGlibc"),
         .systemLibrary(name: "CLMDB", pkgConfig: nil, providers: [.apt(["liblmdb-dev"])]),
         .target(name: "Bytes", swiftSettings: settings),
-        .target(name: "LMDB", dependencies: ["CLMDB", "Bytes"], swiftSettings: settings),
+        .target(name: "LMDB", dependencies: ["CGlibc", "CLMDB", "Bytes"], swiftSettings: settings),
         .target(name: "SlotHash", dependencies: ["Bytes"], swiftSettings: settings),
         .target(name: "RESP", dependencies: ["Bytes", nioCore], swiftSettings: settings),
         .systemLibrary(

@@ -2,9 +2,11 @@
 #define CODIS_CGLIBC_SHIM_H
 // What glibc has and Swift's module Glibc does not show.
 #include <malloc.h>
+#include <sys/types.h>
 #include <sys/vfs.h>
 
 // <fcntl.h> declares these for _GNU_SOURCE only.
+extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
 #ifndef SYNC_FILE_RANGE_WRITE
 #define SYNC_FILE_RANGE_WAIT_BEFORE 1
 #define SYNC_FILE_RANGE_WRITE 2

@@ -122,7 +122,4 @@ static inline void codis_prefetch_for_write(const void *address) { __builtin_pre
 static inline void codis_lmdb_prefetch_dirty_page(MDB_txn *transaction, size_t index) {
     codis_prefetch(((const struct codis_lmdb_transaction *)transaction)->dirty[index + 1].address);
 }
-
-/* Linux's own allocation of blocks, which fcntl.h declares only with its extensions. */
-extern int fallocate(int descriptor, int mode, off_t offset, off_t length);
 #endif

@@ -101,10 +101,11 @@ final class Server: @unchecked Sendable {
     /// The interpreter of scripts, once there was one; see `scripts`.
     var scriptEngine: ScriptEngine?
 
-    // The tick: see Server+Tick.swift.
-    var arrivals = ArrivalQueue<Session>()
     /// Whether this server only imports data, which are thrown away unless the import comes to its end.
     var importsData = false
+
+    // The tick: see Server+Tick.swift.
+    var arrivals = ArrivalQueue<Session>()
     /// Whether the sockets were read since arrivals were last run, and how many ticks have run some.
     var arrivalsAreDue = false
     var arrivalTicks = 0

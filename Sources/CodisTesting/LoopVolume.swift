@@ -31,10 +31,15 @@ public final class LoopVolume {
     }
 
     /// Whether this machine and this user can mount one.
-    public static let isPossible: Bool = {
+    public static let isPossible = isPossible(.ext4, megabytes: 8)
+
+    /// Whether that can be one of XFS.
+    public static let isXFSPossible = isPossible(.xfs, megabytes: 320)
+
+    private static func isPossible(_ kind: Kind, megabytes: Int) -> Bool {
         guard getuid() == 0 else { return false }
-        return (try? LoopVolume(megabytes: 8)) != nil
-    }()
+        return (try? LoopVolume(megabytes: megabytes, kind: kind)) != nil
+    }
 
     /// Creates a file system of this size and mounts it.
     public init(megabytes: Int, kind: Kind = .ext4) throws {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 
 internal import Bytes
+internal import CGlibc
 internal import CLMDB
 internal import Glibc
 internal import Synchronization

@@ -3,23 +3,13 @@
 
 public import Bytes
 
-/// A leaf in the map, as LMDB 0.9 lays it out in its files, to read its rows by their numbers.
-///
-/// `[page number: 8][unused: 2][flags: 2][the slots end at: 2][the rows begin at: 2]`, then a slot of 2 bytes for each
-/// row in their order: where on the page it begins. A row is `[length and flags: 6][length of the key: 2][key]…`. It is
-/// good until the next change of the table.
+/// A leaf in the map (`PageFormat`), to read its rows by their numbers; it is good until the next change of the table.
 @safe
 struct LeafPage {
     private let base: UnsafeRawPointer
     private let pageSize: Int
     /// How many rows there are.
     let count: Int
-
-    private static let slotsStart = 16
-    private static let keyStart = 8
-    private static let isLeaf: UInt16 = 0x02
-    /// The flags of overflow pages, and of leaves without lengths of keys and their sub-pages.
-    private static let isOther: UInt16 = 0x04 | 0x20 | 0x40
 
     /// The page on which `key` lies, which LMDB has lent; nil if it does not look like a leaf.
     init?(holding key: ByteView, pageSize: Int) {
@@ -30,9 +20,9 @@ struct LeafPage {
         self.pageSize = pageSize
         let flags = unsafe base.load(fromByteOffset: 10, as: UInt16.self)
         let slotsEnd = Int(unsafe base.load(fromByteOffset: 12, as: UInt16.self))
-        guard flags & LeafPage.isLeaf != 0, flags & LeafPage.isOther == 0 else { return nil }
-        guard slotsEnd >= LeafPage.slotsStart, slotsEnd <= pageSize else { return nil }
-        count = (slotsEnd - LeafPage.slotsStart) / 2
+        guard flags & PageFormat.isLeaf != 0, flags & PageFormat.isOther == 0 else { return nil }
+        guard slotsEnd >= PageFormat.slotsStart, slotsEnd <= pageSize else { return nil }
+        count = (slotsEnd - PageFormat.slotsStart) / 2
     }
 
     /// The number of the page in the file.
@@ -43,7 +33,7 @@ struct LeafPage {
 
     @inline(__always)
     private func rowStart(_ index: Int) -> Int {
-        Int(unsafe base.load(fromByteOffset: LeafPage.slotsStart + 2 * index, as: UInt16.self))
+        Int(unsafe base.load(fromByteOffset: PageFormat.slotsStart + 2 * index, as: UInt16.self))
     }
 
     /// The number of the row whose key is `key`, which lies on this page; nil if there is none.
@@ -51,7 +41,7 @@ struct LeafPage {
     /// O(rows), in the order in which they are, without a look at them.
     func index(of key: ByteView) -> Int? {
         guard let address = unsafe key.rawBuffer.baseAddress else { return nil }
-        let start = unsafe address - base - LeafPage.keyStart
+        let start = unsafe address - base - PageFormat.keyStart
         for index in 0..<count where rowStart(index) == start { return index }
         return nil
     }
@@ -59,7 +49,7 @@ struct LeafPage {
     /// The key of the row with the number `index`; nil if it does not lie on the page.
     func key(at index: Int) -> ByteView? {
         guard index >= 0, index < count else { return nil }
-        let start = rowStart(index) + LeafPage.keyStart
+        let start = rowStart(index) + PageFormat.keyStart
         guard start <= pageSize else { return nil }
         let length = Int(unsafe base.loadUnaligned(fromByteOffset: start - 2, as: UInt16.self))
         guard start + length <= pageSize else { return nil }

@@ -19,24 +19,17 @@ extension Environment {
     }
 }
 
-/// A walk over LMDB's own trees in its file.
-///
-/// A page is `[number: 8][unused: 2][flags: 2][the slots end at: 2][the rows begin at: 2]`, then a slot of 2 bytes for
-/// each row: where on the page it begins. A row of a branch begins with `[page: 6]`, one of a leaf with `[length of the
-/// value: 4][flags: 2][length of the key: 2][key]`, behind which is the value, or the number of its first page.
+/// A walk over the pages of LMDB's own trees in its file (`PageFormat`).
 private struct OwnTrees {
     let descriptor: Int32
     let pageSize: Int
     private(set) var pages: [Range<Int>] = []
 
+    /// Where a meta page has the roots of the two.
     private static let rootOffsets = [80, 128]
     private static let noPage = UInt64.max
-    private static let headLength = 16
-    private static let isBranch: UInt16 = 0x01
-    private static let isLeaf: UInt16 = 0x02
+    /// The flag of a row of a leaf that has the number of the value's first page in its place.
     private static let isOnOtherPages: UInt16 = 0x01
-    /// No tree of 64-bit page numbers is as deep.
-    private static let mostLevels = 32
     /// What a branch has room for.
     private static let mostPages = 1 << 48
 
@@ -56,7 +49,7 @@ private struct OwnTrees {
 
     private mutating func add(_ number: Int, level: Int) -> Bool {
         var page = [UInt8](repeating: 0, count: pageSize)
-        guard level < OwnTrees.mostLevels, number > 1, number < OwnTrees.mostPages,
+        guard level < PageFormat.mostLevels, number > 1, number < OwnTrees.mostPages,
             unsafe pread(descriptor, &page, pageSize, off_t(number * pageSize)) == pageSize
         else { return false }
         pages.append(number..<number + 1)
@@ -64,15 +57,15 @@ private struct OwnTrees {
     }
 
     private mutating func add(rowsOf page: ByteView, _ number: Int, _ level: Int) -> Bool {
-        let flags = page.littleEndian(UInt16.self, at: 10) & ~0x10
+        let flags = page.littleEndian(UInt16.self, at: 10) & ~PageFormat.isDirty
         let slotsEnd = Int(page.littleEndian(UInt16.self, at: 12))
         guard page.littleEndian(UInt64.self, at: 0) == UInt64(number), slotsEnd <= pageSize,
-            flags == OwnTrees.isBranch || flags == OwnTrees.isLeaf
+            flags == PageFormat.isBranch || flags == PageFormat.isLeaf
         else { return false }
-        for slot in stride(from: OwnTrees.headLength, to: slotsEnd, by: 2) {
+        for slot in stride(from: PageFormat.slotsStart, to: slotsEnd, by: 2) {
             let row = Int(page.littleEndian(UInt16.self, at: slot))
             guard row + 8 <= pageSize else { return false }
-            if flags == OwnTrees.isBranch {
+            if flags == PageFormat.isBranch {
                 let low = page.littleEndian(UInt32.self, at: row)
                 let child = Int(low) | Int(page.littleEndian(UInt16.self, at: row + 4)) << 32
                 guard add(child, level: level + 1) else { return false }
@@ -80,7 +73,7 @@ private struct OwnTrees {
                 let value = row + 8 + Int(page.littleEndian(UInt16.self, at: row + 6))
                 guard value + 8 <= pageSize else { return false }
                 let first = Int(truncatingIfNeeded: page.littleEndian(UInt64.self, at: value))
-                let bytes = Int(page.littleEndian(UInt32.self, at: row)) + OwnTrees.headLength
+                let bytes = Int(page.littleEndian(UInt32.self, at: row)) + PageFormat.slotsStart
                 guard first > 1, first < OwnTrees.mostPages else { return false }
                 pages.append(first..<first + (bytes + pageSize - 1) / pageSize)
             }

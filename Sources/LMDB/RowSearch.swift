@@ -16,34 +16,21 @@ public enum RowSearch {
     case unknown
 }
 
-/// The pages of a write transaction, as LMDB 0.9 lays them out in its file and map, to search them without LMDB.
+/// The pages of a write transaction in the map (`PageFormat`), to search them without LMDB.
 ///
 /// LMDB compares with a dozen rows for a look-up in tables of our size, by calls, and each row is likely to lie in
 /// another line of memory that is in no cache. Here rows are compared as numbers first, and in a leaf the search begins
 /// where the row should be if rows are spread evenly, which hashed ones are.
-///
-/// A page is `[number: 8][unused: 2][flags: 2][the slots end at: 2][the rows begin at: 2]`, then a slot of 2 bytes for
-/// each row in their order: where on the page it begins. A row of a leaf is `[length of the value: 4][flags: 2][length
-/// of the key: 2][key][value]`, one of a branch `[page: 6][length of the key: 2][key]`.
 @safe
 struct PageSearch {
     private let map: UnsafeRawPointer
     private let pageSize: Int
 
-    private static let slotsStart = 16
-    private static let keyStart = 8
-    private static let isBranch: UInt16 = 0x01
-    private static let isLeaf: UInt16 = 0x02
-    private static let isDirty: UInt16 = 0x10
-    /// The flags of overflow pages, meta pages, and of leaves without lengths of keys and their sub-pages.
-    private static let isOther: UInt16 = 0x04 | 0x08 | 0x20 | 0x40
     /// Keys are compared by this many bytes as numbers, deep ones by more; shorter ones are LMDB's business.
     private static let numberLength = 10
     private static let deepLength = 18
     /// So often the place is guessed before the search goes on by halves.
     private static let guesses = 3
-    /// No tree of 64-bit page numbers is as deep.
-    private static let mostLevels = 32
 
     init(map: UnsafeRawPointer, pageSize: Int) {
         unsafe self.map = map
@@ -113,7 +100,7 @@ struct PageSearch {
     }
 
     private func find(_ wanted: Wanted, root: Int, levels: Int, pages: Int) -> RowSearch {
-        guard levels > 0, levels <= PageSearch.mostLevels else { return .unknown }
+        guard levels > 0, levels <= PageFormat.mostLevels else { return .unknown }
         var number = root
         // What all rows of the page lie between, as far as their heads are what is wanted.
         var low: UInt64 = 0
@@ -138,7 +125,7 @@ struct PageSearch {
     /// The number of the page below a branch where the key belongs, and narrower limits of what lies there.
     @inline(__always)
     func child(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: inout UInt64, _ high: inout UInt64) -> Int? {
-        guard let count = unsafe count(page, of: PageSearch.isBranch), count > 0 else { return nil }
+        guard let count = unsafe count(page, of: PageFormat.isBranch), count > 0 else { return nil }
         // The last row that is not behind the key; the first stands for everything before the second.
         var first = 1
         var end = count
@@ -195,7 +182,7 @@ struct PageSearch {
     @inline(__always)
     private func count(_ page: UnsafeRawPointer) -> Int? {
         let flags = unsafe page.load(fromByteOffset: 10, as: UInt16.self)
-        return unsafe count(page, of: flags & (PageSearch.isBranch | PageSearch.isLeaf))
+        return unsafe count(page, of: flags & (PageFormat.isBranch | PageFormat.isLeaf))
     }
 
     @inline(__always)
@@ -203,7 +190,7 @@ struct PageSearch {
         // Its head and its slots come at once, instead of one after the other.
         unsafe codis_prefetch(page + 64)
         unsafe codis_prefetch(page + 128)
-        guard let count = unsafe count(page, of: PageSearch.isLeaf) else { return .unknown }
+        guard let count = unsafe count(page, of: PageFormat.isLeaf) else { return .unknown }
         var (low, high) = (low, high)
         var first = 0
         var end = count
@@ -251,15 +238,15 @@ struct PageSearch {
     private func count(_ page: UnsafeRawPointer, of kind: UInt16) -> Int? {
         let flags = unsafe page.load(fromByteOffset: 10, as: UInt16.self)
         let slotsEnd = Int(unsafe page.load(fromByteOffset: 12, as: UInt16.self))
-        guard flags & (kind | PageSearch.isOther) == kind, slotsEnd >= PageSearch.slotsStart, slotsEnd <= pageSize
+        guard flags & (kind | PageFormat.isOther) == kind, slotsEnd >= PageFormat.slotsStart, slotsEnd <= pageSize
         else { return nil }
-        return (slotsEnd - PageSearch.slotsStart) / 2
+        return (slotsEnd - PageFormat.slotsStart) / 2
     }
 
     @inline(__always)
     private func rowStart(_ page: UnsafeRawPointer, _ index: Int) -> UnsafeRawPointer? {
-        let offset = Int(unsafe page.load(fromByteOffset: PageSearch.slotsStart + 2 * index, as: UInt16.self))
-        guard offset + PageSearch.keyStart <= pageSize else { return nil }
+        let offset = Int(unsafe page.load(fromByteOffset: PageFormat.slotsStart + 2 * index, as: UInt16.self))
+        guard offset + PageFormat.keyStart <= pageSize else { return nil }
         return unsafe page + offset
     }
 
@@ -267,7 +254,7 @@ struct PageSearch {
     private func compare(_ page: UnsafeRawPointer, _ index: Int, _ wanted: Wanted) -> Compared? {
         guard let start = unsafe rowStart(page, index) else { return nil }
         let length = Int(unsafe start.loadUnaligned(fromByteOffset: 6, as: UInt16.self))
-        let key = unsafe start + PageSearch.keyStart
+        let key = unsafe start + PageFormat.keyStart
         guard length >= PageSearch.numberLength, unsafe key - page + length <= pageSize else { return nil }
         let head = UInt16(bigEndian: unsafe key.loadUnaligned(as: UInt16.self))
         let middle = UInt64(bigEndian: unsafe key.loadUnaligned(fromByteOffset: 2, as: UInt64.self))
@@ -310,10 +297,10 @@ struct PageSearch {
         let length = Int(unsafe start.loadUnaligned(as: UInt32.self))
         let flags = unsafe start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
         let keyLength = Int(unsafe start.loadUnaligned(fromByteOffset: 6, as: UInt16.self))
-        let value = unsafe start + PageSearch.keyStart + keyLength
+        let value = unsafe start + PageFormat.keyStart + keyLength
         // A value with a flag lies elsewhere.
         guard flags == 0, unsafe value - page + length <= pageSize else { return .unknown }
-        let isWritable = unsafe page.load(fromByteOffset: 10, as: UInt16.self) & PageSearch.isDirty != 0
+        let isWritable = unsafe page.load(fromByteOffset: 10, as: UInt16.self) & PageFormat.isDirty != 0
         return unsafe .found(ByteView(UnsafeRawBufferPointer(start: value, count: length)), isWritable: isWritable)
     }
 }
