@@ -31,7 +31,7 @@ struct ReplicationState {
     var needsFullResync = false
     /// When a full resync was last asked for because of that, in ms of a clock that only goes forward.
     var lastForcedResyncMilliseconds: Int64 = -1_000_000
-    /// When a PING last went into the stream, or to those that wait.
+    /// When a PING last went into the stream, or to those that wait, or there last was no replica.
     var lastPingMilliseconds: Int64 = 0
     /// The thread that reads for the replicas, once there is one.
     private var readingThread: NIOThreadPool?

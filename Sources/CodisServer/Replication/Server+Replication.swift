@@ -349,8 +349,12 @@ extension Server {
 
     func runReplicationCron() {
         replication.link?.runCron()
-        guard !replication.feeds.isEmpty else { return }
         let now = monotonicMilliseconds
+        guard !replication.feeds.isEmpty else {
+            // The period begins with the first replica.
+            replication.lastPingMilliseconds = now
+            return
+        }
         let period = Int64(config.replicationPingPeriodSeconds) * 1000
         if now - replication.lastPingMilliseconds >= period {
             replication.lastPingMilliseconds = now
