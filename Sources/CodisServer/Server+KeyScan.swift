@@ -5,7 +5,7 @@ internal import Bytes
 internal import Keyspace
 internal import RESP
 
-/// Looking ahead: which keys the next requests name.
+/// Looking ahead: which keys the next requests name, and which elements of their values.
 struct KeyScan {
     var decoder = RESPRequestDecoder()
     /// How many requests were looked at since keys were last prefetched.
@@ -58,6 +58,20 @@ extension Server {
         while index <= last, !keyspace.isPrefetchFull {
             keyspace.announce(keyScan.decoder.argument(index, in: input), in: database)
             index += keys.step
+        }
+        announceElements(of: command, count, input, database)
+    }
+
+    /// Announces the elements that a command names behind its key.
+    @inline(__always)
+    private func announceElements(of command: Command, _ count: Int, _ input: ByteView, _ database: Int) {
+        let elements = command.elements
+        guard elements.first > 0 else { return }
+        let last = elements.last < 0 ? count + elements.last : min(elements.last, count - 1)
+        var index = elements.first
+        while index <= last, !keyspace.isPrefetchFull {
+            keyspace.announceElement(keyScan.decoder.argument(index, in: input), in: database)
+            index += elements.step
         }
     }
 

@@ -92,8 +92,10 @@ public final class Keyspace {
     let packed = PackedElements()
     /// The keys that were announced: see Keyspace+Prefetch.swift.
     let rowPrefetch = RowPrefetch()
-    /// The checksum of the last of them.
+    /// The checksum of the last of them, and whether there was one since they were last prefetched.
     var lastAnnounced: UInt32 = 0
+    var hasAnnounced = false
+    var knownObjects = KnownObjects()
     /// Scratch: what changes of trees need.
     let treeScratch = TreeScratch()
 
@@ -238,7 +240,13 @@ public final class Keyspace {
     private func record(_ look: () throws(LMDBError) -> ByteView?) -> Record? {
         do throws(LMDBError) {
             guard let row = try look() else { return nil }
-            if let record = Record(row) { return record }
+            if let record = Record(row) {
+                if record.object != 0 {
+                    let object = KnownObjects.Object(number: record.object, home: record.home)
+                    knownObjects.note(object, of: target.checksum, in: target.space)
+                }
+                return record
+            }
             fail(.failed("a row of the keyspace is damaged"))
         } catch {
             fail(KeyspaceError(error, while: "reading the keyspace"))

@@ -67,6 +67,8 @@ final class RowKey {
     private(set) var length = 0
     /// The slot of the key, 0..<1024.
     private(set) var slot = 0
+    /// The space of a key's row, with which it begins.
+    var space: UInt16 { view.bigEndian(UInt16.self, at: 0) }
     /// The checksum of a key's row: it stands behind the space.
     var checksum: UInt32 { view.bigEndian(UInt32.self, at: 2) }
     /// The keyed hash of the key.

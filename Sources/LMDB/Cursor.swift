@@ -12,6 +12,8 @@ internal import Glibc
 @safe
 public struct Cursor {
     let handle: OpaquePointer
+    /// Those of its transaction.
+    let changes: UnsafeMutablePointer<TransactionChanges>
 
     /// A row: its key and value, lent by the map.
     public struct Row {
@@ -125,6 +127,7 @@ public struct Cursor {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(mv_size: count, mv_data: nil)
         let flags = (isLast ? MDB_APPEND : MDB_NOOVERWRITE) | MDB_RESERVE
+        unsafe changes.pointee.noteChange()
         let code = unsafe mdb_cursor_put(handle, &key, &value, UInt32(flags))
         if code == MDB_KEYEXIST {
             existing = isLast ? ByteView() : unsafe ByteView(value)
@@ -142,12 +145,14 @@ public struct Cursor {
     ) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(mv_size: count, mv_data: nil)
+        unsafe changes.pointee.noteChange()
         try unsafe LMDBError.check(mdb_cursor_put(handle, &key, &value, flags))
         return unsafe UnsafeMutableRawBufferPointer(start: value.mv_data, count: value.mv_size)
     }
 
     /// Deletes the row that the cursor stands on.
     public func deleteCurrent() throws(LMDBError) {
+        unsafe changes.pointee.noteDeletion()
         try unsafe LMDBError.check(mdb_cursor_del(handle, 0))
     }
 }

@@ -7,8 +7,9 @@ internal import CLMDB
 ///
 /// A search waits for memory half a dozen times, each time for an address that it has only just read: the head of each
 /// page on the way, the rows there that it compares with, the row itself. The searches of several rows wait at the
-/// same time here, and nothing is left to wait for when they are made. It is a hint and nothing else: nothing follows
-/// from what is read, which later changes may make untrue.
+/// same time here, and nothing is left to wait for when they are made; the places of deep rows are remembered besides,
+/// as of those that a search has found. It is a hint and nothing else: whatever later changes make of it, a search
+/// compares.
 @safe
 public final class RowPrefetch {
     /// So many rows are walked to at a time: fewer wait for each other, and what more of them need does not fit into
@@ -21,9 +22,13 @@ public final class RowPrefetch {
         var number: Int
         /// How many levels there are from this page on; 0 for a walk that was given up.
         var levels: Int
+        let table: UInt32
         var low: UInt64 = 0
         var high = UInt64.max
         let wanted: PageSearch.Wanted
+
+        /// The levels of a walk to a deep row that has come to its leaf.
+        static let atLeaf = -1
     }
 
     private let walks: UnsafeMutablePointer<Walk>
@@ -46,6 +51,17 @@ public final class RowPrefetch {
     /// big-endian, unless the table is empty; there must be room.
     @inline(__always)
     public func add(head: UInt16, number: UInt64, in table: Table, of transaction: Transaction) {
+        add(PageSearch.Wanted(head: head, number: number), in: table, of: transaction)
+    }
+
+    /// Adds a row whose key begins with these 18 bytes, and is searched by `number`, which stands behind ten of them.
+    @inline(__always)
+    public func add(head: UInt16, middle: UInt64, number: UInt64, in table: Table, of transaction: Transaction) {
+        add(PageSearch.Wanted(head: head, middle: middle, number: number), in: table, of: transaction)
+    }
+
+    @inline(__always)
+    private func add(_ wanted: PageSearch.Wanted, in table: Table, of transaction: Transaction) {
         precondition(!isFull)
         var root = 0
         var levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
@@ -56,9 +72,7 @@ public final class RowPrefetch {
             levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
         }
         guard levels > 0 else { return }
-        unsafe (walks + count).initialize(
-            to: Walk(number: root, levels: levels, wanted: PageSearch.Wanted(head: head, number: number))
-        )
+        unsafe (walks + count).initialize(to: Walk(number: root, levels: levels, table: table.handle, wanted: wanted))
         count += 1
     }
 
@@ -72,7 +86,7 @@ public final class RowPrefetch {
     /// changed since.
     public func walk(in transaction: Transaction) {
         defer { count = 0 }
-        guard let pages = transaction.searchedPages else { return }
+        guard let pages = transaction.searchedPages, let foundRows = transaction.foundRows else { return }
         let limit = transaction.nextPage
         var isBelow = true
         while isBelow {
@@ -89,6 +103,7 @@ public final class RowPrefetch {
                 isBelow = true
             }
         }
+        for index in 0..<count { remember(index, pages, limit, foundRows) }
     }
 
     @inline(__always)
@@ -105,7 +120,14 @@ public final class RowPrefetch {
         guard walk.levels == 1, let page = unsafe pages.page(walk.number, of: limit) else { return }
         unsafe pages.prefetchSecondGuess(page, walk.wanted, walk.low, walk.high)
         // A leaf is the end.
-        unsafe walks[index].levels = 0
+        unsafe walks[index].levels = walk.wanted.isDeep ? Walk.atLeaf : 0
+    }
+
+    @inline(__always)
+    private func remember(_ index: Int, _ pages: PageSearch, _ limit: Int, _ foundRows: FoundRows) {
+        let walk = unsafe walks[index]
+        guard walk.levels == Walk.atLeaf, let page = unsafe pages.page(walk.number, of: limit) else { return }
+        unsafe pages.remember(walk.wanted, in: page, walk.low, walk.high, table: walk.table, in: foundRows)
     }
 
     @inline(__always)

@@ -55,6 +55,15 @@ struct PageSearch {
             key = ByteView()
         }
 
+        /// Only the numbers of a deep key.
+        init(head: UInt16, middle: UInt64, number: UInt64) {
+            self.head = head
+            self.middle = middle
+            self.number = number
+            isDeep = true
+            key = ByteView()
+        }
+
         /// `key` has as many bytes.
         @inline(__always)
         init(_ key: ByteView, isDeep: Bool) {
@@ -94,25 +103,80 @@ struct PageSearch {
 
     /// The row under `key` in the tree whose root is the page `root`; `pages` is how many the map has.
     @inline(__always)
-    func find(_ key: ByteView, isDeep: Bool, root: Int, levels: Int, pages: Int) -> RowSearch {
-        guard key.count >= (isDeep ? PageSearch.deepLength : PageSearch.numberLength) else { return .unknown }
-        return find(Wanted(key, isDeep: isDeep), root: root, levels: levels, pages: pages)
+    func find(_ key: ByteView, root: Int, levels: Int, pages: Int) -> RowSearch {
+        guard key.count >= PageSearch.numberLength else { return .unknown }
+        return find(Wanted(key, isDeep: false), root, levels, pages)
     }
 
-    private func find(_ wanted: Wanted, root: Int, levels: Int, pages: Int) -> RowSearch {
-        guard levels > 0, levels <= PageFormat.mostLevels else { return .unknown }
-        var number = root
+    private func find(_ wanted: Wanted, _ root: Int, _ levels: Int, _ pages: Int) -> RowSearch {
         // What all rows of the page lie between, as far as their heads are what is wanted.
         var low: UInt64 = 0
         var high = UInt64.max
+        guard let page = unsafe leaf(wanted, root, levels, pages, &low, &high) else { return .unknown }
+        switch unsafe findInLeaf(page, wanted, low, high) {
+        case .found(let index): return unsafe value(page, index)
+        case .missing: return .missing
+        case .unknown: return .unknown
+        }
+    }
+
+    /// As `find`, for a deep key of `table`; the row is sought in `rows` first, and remembered there.
+    @inline(__always)
+    func find(_ key: ByteView, root: Int, levels: Int, pages: Int, table: UInt32, in rows: FoundRows) -> RowSearch {
+        guard key.count >= PageSearch.deepLength else { return .unknown }
+        let wanted = Wanted(key, isDeep: true)
+        if let place = rows.place(of: wanted, in: table), let row = value(at: place, wanted) { return row }
+        return find(wanted, root, levels, pages, table, rows)
+    }
+
+    private func find(
+        _ wanted: Wanted,
+        _ root: Int,
+        _ levels: Int,
+        _ pages: Int,
+        _ table: UInt32,
+        _ rows: FoundRows
+    ) -> RowSearch {
+        var low: UInt64 = 0
+        var high = UInt64.max
+        guard let page = unsafe leaf(wanted, root, levels, pages, &low, &high) else { return .unknown }
+        switch unsafe findInLeaf(page, wanted, low, high) {
+        case .found(let index):
+            unsafe rows.remember(FoundRows.Place(page: page, index: index), isOwn: isOwn(page), of: wanted, in: table)
+            return unsafe value(page, index)
+        case .missing: return .missing
+        case .unknown: return .unknown
+        }
+    }
+
+    /// The row at `place`, if it still is the one that is wanted.
+    @inline(__always)
+    private func value(at place: FoundRows.Place, _ wanted: Wanted) -> RowSearch? {
+        guard let count = unsafe count(place.page, of: PageFormat.isLeaf), place.index < count,
+            let row = unsafe compare(place.page, place.index, wanted), row.order == 0
+        else { return nil }
+        return unsafe value(place.page, place.index)
+    }
+
+    /// The leaf where the key belongs, and the limits of what lies there.
+    @inline(__always)
+    private func leaf(
+        _ wanted: Wanted,
+        _ root: Int,
+        _ levels: Int,
+        _ pages: Int,
+        _ low: inout UInt64,
+        _ high: inout UInt64
+    ) -> UnsafeRawPointer? {
+        guard levels > 0, levels <= PageFormat.mostLevels else { return nil }
+        var number = root
         for _ in 1..<levels {
             guard let page = unsafe page(number, of: pages), let next = unsafe child(page, wanted, &low, &high) else {
-                return .unknown
+                return nil
             }
             number = next
         }
-        guard let page = unsafe page(number, of: pages) else { return .unknown }
-        return unsafe findInLeaf(page, wanted, low, high)
+        return unsafe page(number, of: pages)
     }
 
     /// The page with this number in a map of `pages` pages; the first two are no pages of trees.
@@ -140,6 +204,37 @@ struct PageSearch {
             unsafe UInt64(start.loadUnaligned(as: UInt32.self))
                 | UInt64(start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)) << 32
         )
+    }
+
+    /// Remembers the place of the row that begins like `wanted`, a deep key, if it is in this leaf.
+    @inline(__always)
+    func remember(
+        _ wanted: Wanted,
+        in page: UnsafeRawPointer,
+        _ low: UInt64,
+        _ high: UInt64,
+        table: UInt32,
+        in rows: FoundRows
+    ) {
+        guard let count = unsafe count(page, of: PageFormat.isLeaf) else { return }
+        var (low, high) = (low, high)
+        var first = 0
+        var end = count
+        var guesses = 0
+        while first < end {
+            let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses, prefetches: false)
+            guard let row = unsafe compare(page, index, wanted) else { return }
+            if row.isAkin, row.number == wanted.number {
+                unsafe rows.remember(
+                    FoundRows.Place(page: page, index: index),
+                    isOwn: isOwn(page),
+                    of: wanted,
+                    in: table
+                )
+                return
+            }
+            row.narrow(&first, &end, &low, &high, at: index)
+        }
     }
 
     /// Has the processor bring in what a search of the page begins with: its head and its slots.
@@ -185,8 +280,15 @@ struct PageSearch {
         return unsafe count(page, of: flags & (PageFormat.isBranch | PageFormat.isLeaf))
     }
 
+    /// What there is of a row in the leaf where it belongs.
+    private enum LeafSearch {
+        case found(Int)
+        case missing
+        case unknown
+    }
+
     @inline(__always)
-    private func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> RowSearch {
+    private func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> LeafSearch {
         // Its head and its slots come at once, instead of one after the other.
         unsafe codis_prefetch(page + 64)
         unsafe codis_prefetch(page + 128)
@@ -198,7 +300,7 @@ struct PageSearch {
         while first < end {
             let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses)
             guard let row = unsafe compare(page, index, wanted) else { return .unknown }
-            if row.order == 0 { return unsafe value(page, row.start) }
+            if row.order == 0 { return .found(index) }
             row.narrow(&first, &end, &low, &high, at: index)
         }
         return .missing
@@ -213,7 +315,8 @@ struct PageSearch {
         _ low: UInt64,
         _ high: UInt64,
         _ wanted: Wanted,
-        _ guesses: inout Int
+        _ guesses: inout Int,
+        prefetches: Bool = true
     ) -> Int {
         guard guesses < PageSearch.guesses, low <= wanted.number, wanted.number < high else {
             return (rows.lowerBound + rows.upperBound) / 2
@@ -221,7 +324,7 @@ struct PageSearch {
         guesses += 1
         let share = Double(wanted.number - low) / Double(high - low)
         let index = min(rows.upperBound - 1, rows.lowerBound + Int(share * Double(rows.count)))
-        if guesses == 1 { unsafe prefetchRows(page, around: index, count) }
+        if prefetches, guesses == 1 { unsafe prefetchRows(page, around: index, count) }
         return index
     }
 
@@ -284,6 +387,9 @@ struct PageSearch {
     @inline(__always)
     private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView, from start: Int) -> Int
     {
+        // One of which only the numbers are known is behind all rows that share them: where the row that it stands for
+        // separates two pages, it is on the latter.
+        if wanted.isEmpty { return -1 }
         let common = min(length, wanted.count) - start
         if common > 0, let other = unsafe wanted.rawBuffer.baseAddress {
             let order = unsafe memcmp(key + start, other + start, common)
@@ -292,16 +398,22 @@ struct PageSearch {
         return length - wanted.count
     }
 
+    /// Whether the open transaction has taken the page.
     @inline(__always)
-    private func value(_ page: UnsafeRawPointer, _ start: UnsafeRawPointer) -> RowSearch {
+    private func isOwn(_ page: UnsafeRawPointer) -> Bool {
+        unsafe page.load(fromByteOffset: 10, as: UInt16.self) & PageFormat.isDirty != 0
+    }
+
+    @inline(__always)
+    private func value(_ page: UnsafeRawPointer, _ index: Int) -> RowSearch {
+        guard let start = unsafe rowStart(page, index) else { return .unknown }
         let length = Int(unsafe start.loadUnaligned(as: UInt32.self))
         let flags = unsafe start.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
         let keyLength = Int(unsafe start.loadUnaligned(fromByteOffset: 6, as: UInt16.self))
         let value = unsafe start + PageFormat.keyStart + keyLength
         // A value with a flag lies elsewhere.
         guard flags == 0, unsafe value - page + length <= pageSize else { return .unknown }
-        let isWritable = unsafe page.load(fromByteOffset: 10, as: UInt16.self) & PageFormat.isDirty != 0
-        return unsafe .found(ByteView(UnsafeRawBufferPointer(start: value, count: length)), isWritable: isWritable)
+        return unsafe .found(ByteView(UnsafeRawBufferPointer(start: value, count: length)), isWritable: isOwn(page))
     }
 }
 
@@ -317,14 +429,21 @@ public enum RowNumber: Sendable {
 extension Transaction {
     /// The row under `key`, searched without LMDB; O(log n), and faster if `number` is what spreads the rows.
     ///
+    /// By the number behind ten bytes, one that was found before or prefetched is found in O(1), as long as nothing has
+    /// moved it.
+    ///
     /// A value that is writable may be overwritten where it lies, by as many bytes, until the next change: LMDB would
     /// do the same. Only a write transaction that has used the table finds anything.
     @inline(__always)
     public func search(_ key: ByteView, in table: Table, by number: RowNumber = .behindTwoBytes) -> RowSearch {
-        guard let pages = searchedPages else { return .unknown }
+        guard let pages = searchedPages, let foundRows else { return .unknown }
         var root = 0
         let levels = Int(unsafe codis_lmdb_root(writing, table.handle, &root))
         guard levels > 0 else { return .unknown }
-        return pages.find(key, isDeep: number == .behindTenBytes, root: root, levels: levels, pages: nextPage)
+        switch number {
+        case .behindTwoBytes: return pages.find(key, root: root, levels: levels, pages: nextPage)
+        case .behindTenBytes:
+            return pages.find(key, root: root, levels: levels, pages: nextPage, table: table.handle, in: foundRows)
+        }
     }
 }

@@ -21,16 +21,22 @@ public final class Transaction: @unchecked Sendable {
     private var handle: OpaquePointer?
     /// To search without LMDB; only in write transactions.
     var searchedPages: PageSearch?
+    /// What `searchAgain` remembers; only with `searchedPages`.
+    var foundRows: FoundRows?
+    private let changes: UnsafeMutablePointer<TransactionChanges>
 
     init(environment: Environment, flags: UInt32) throws(LMDBError) {
         self.environment = environment
         var begun: OpaquePointer?
         try unsafe LMDBError.check(mdb_txn_begin(environment.handle, nil, flags, &begun))
         unsafe handle = begun
+        unsafe changes = .allocate(capacity: 1)
+        unsafe changes.initialize(to: TransactionChanges())
     }
 
     deinit {
         abort()
+        unsafe changes.deallocate()
     }
 
     private var open: OpaquePointer {
@@ -45,6 +51,7 @@ public final class Transaction: @unchecked Sendable {
     func prepareSearch(map: UnsafeRawPointer) {
         if unsafe codis_lmdb_tables_are_known(open) != 0 {
             unsafe searchedPages = PageSearch(map: map, pageSize: environment.pageSize)
+            unsafe foundRows = FoundRows(changes: changes)
         }
     }
 
@@ -185,6 +192,7 @@ public final class Transaction: @unchecked Sendable {
     public func put(_ key: ByteView, _ value: ByteView, in table: Table) throws(LMDBError) {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(value)
+        unsafe changes.pointee.noteChange()
         try unsafe LMDBError.check(mdb_put(open, table.handle, &key, &value, 0))
     }
 
@@ -197,6 +205,7 @@ public final class Transaction: @unchecked Sendable {
     ) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(mv_size: count, mv_data: nil)
+        unsafe changes.pointee.noteChange()
         try unsafe LMDBError.check(mdb_put(open, table.handle, &key, &value, UInt32(MDB_RESERVE)))
         return unsafe UnsafeMutableRawBufferPointer(start: value.mv_data, count: value.mv_size)
     }
@@ -207,6 +216,7 @@ public final class Transaction: @unchecked Sendable {
     @discardableResult
     public func delete(_ key: ByteView, in table: Table) throws(LMDBError) -> Bool {
         var key = unsafe MDB_val(key)
+        unsafe changes.pointee.noteDeletion()
         let code = unsafe mdb_del(open, table.handle, &key, nil)
         if code == MDB_NOTFOUND { return false }
         try LMDBError.check(code)
@@ -215,6 +225,7 @@ public final class Transaction: @unchecked Sendable {
 
     /// Deletes every row of `table`, in time linear in its branch pages (and its leaves, if it has overflow pages).
     public func clear(_ table: Table) throws(LMDBError) {
+        unsafe changes.pointee.noteDeletion()
         try unsafe LMDBError.check(mdb_drop(open, table.handle, 0))
     }
 
@@ -223,7 +234,7 @@ public final class Transaction: @unchecked Sendable {
         var cursor: OpaquePointer?
         try unsafe LMDBError.check(mdb_cursor_open(open, table.handle, &cursor))
         guard let cursor = unsafe cursor else { throw .system(ENOMEM) }
-        return unsafe Cursor(handle: cursor)
+        return unsafe Cursor(handle: cursor, changes: changes)
     }
 }
 

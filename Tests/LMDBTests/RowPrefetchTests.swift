@@ -73,6 +73,50 @@ struct RowPrefetchTests {
         cursor.close()
     }
 
+    @Test("A walk to an element remembers where its row is, and the search that follows finds it there")
+    func elements() throws {
+        let (transaction, table) = try begin()
+        let foundRows = try #require(transaction.foundRows)
+        let count = 60_000
+        func hash(_ number: Int) -> UInt64 { UInt64(number) &* 0x9E37_79B9_7F4A_7C15 }
+        func key(_ number: Int) -> [UInt8] {
+            let bytes = (0..<8).map { UInt8(truncatingIfNeeded: hash(number) >> (56 - 8 * $0)) }
+            return [0xFE, 0, 0, 0, 0, 0, 0, 0, 5, 2] + bytes + Array("element:\(number)".utf8)
+        }
+        for number in 0..<count {
+            try ByteView.with(key(number)) { key in try transaction.put(key, key, in: table) }
+        }
+        let prefetch = RowPrefetch()
+        for first in stride(from: 0, to: count, by: 1000) {
+            // The last one is not there.
+            let numbers = (first..<first + 7).map { $0 } + [count + first]
+            for number in numbers {
+                prefetch.add(head: 0xFE00, middle: 5 << 8 | 2, number: hash(number), in: table, of: transaction)
+            }
+            prefetch.walk(in: transaction)
+            for number in numbers {
+                let wanted = PageSearch.Wanted(head: 0xFE00, middle: 5 << 8 | 2, number: hash(number))
+                let place = foundRows.place(of: wanted, in: table.handle)
+                ByteView.with(key(number)) { key in
+                    let search = transaction.search(key, in: table, by: .behindTenBytes)
+                    if number < count {
+                        #expect(place != nil)
+                        guard case .found(let value, isWritable: true) = search, value == key else {
+                            Issue.record("the row of \(number) was not found")
+                            return
+                        }
+                    } else {
+                        guard case .missing = search else {
+                            Issue.record("a row was found that is not there")
+                            return
+                        }
+                    }
+                }
+            }
+        }
+        transaction.abort()
+    }
+
     @Test("Empty tables are not walked in, and one that the transaction does not know yet is looked up")
     func unknown() throws {
         var transaction = try environment.beginWriting()

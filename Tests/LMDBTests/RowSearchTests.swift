@@ -100,6 +100,57 @@ struct RowSearchTests {
         transaction.abort()
     }
 
+    @Test(
+        "A row that was found before is found again where it is now, whatever came and went",
+        arguments: [200, 3000, 60_000]
+    )
+    func again(range: Int) throws {
+        var generator = SeededGenerator()
+        print("row search: CODIS_TEST_SEED=\(generator.seed)")
+        var (transaction, first) = try environment.beginWithTable()
+        let second = try #require(try transaction.openTable("second", create: true))
+        for round in 0..<12 {
+            // Rounds in which rows only come, change in place or go tell what remembers too much of each.
+            let putsOfTen = [10, 9, 2, 10, 0, 5][round % 6]
+            for step in 0..<20_000 {
+                let table = Bool.random(using: &generator) ? first : second
+                let number = Int.random(in: 0..<range, using: &generator)
+                let bytes = (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * $0)) }
+                let key = [0xFE, 0, 0, 0, 0, 0, 0, 0, UInt8(number % 3), 1] + bytes
+                try ByteView.with(key) { key in
+                    if step.isMultiple(of: 4) {
+                        if Int.random(in: 0..<10, using: &generator) < putsOfTen {
+                            let length = 50 + Int.random(in: 0..<3, using: &generator) * 300
+                            let value = [UInt8](repeating: UInt8(step & 255), count: length)
+                            try ByteView.with(value) { try transaction.put(key, $0, in: table) }
+                        } else {
+                            try transaction.delete(key, in: table)
+                        }
+                    } else {
+                        let cursor = try transaction.cursor(table)
+                        defer { cursor.close() }
+                        let expected = try cursor.find(key)
+                        switch transaction.search(key, in: table, by: .behindTenBytes) {
+                        case .found(let value, _): #expect(expected == value)
+                        case .missing: #expect(expected == nil)
+                        case .unknown: #expect(expected == nil, "a plain row was not searched")
+                        }
+                        guard expected != nil,
+                            case .found(let value, _) = transaction.search(key, in: table, by: .behindTenBytes)
+                        else { return }
+                        // Not only as long, but the very same bytes.
+                        let start = unsafe expected?.rawBuffer.baseAddress
+                        #expect(unsafe value.rawBuffer.baseAddress == start)
+                    }
+                }
+            }
+            guard round.isMultiple(of: 3) else { continue }
+            try transaction.commit()
+            transaction = try environment.beginWriting()
+        }
+        transaction.abort()
+    }
+
     @Test("A row is writable when its page is the transaction's own, and what is written there is committed")
     func writable() throws {
         var (transaction, table) = try environment.beginWithTable()

@@ -18,6 +18,8 @@ final class Command: Sendable {
     let keys: KeyPositions
     /// Where the keys are that it names, however it names them.
     let keyRule: KeyRule
+    /// Which arguments are names of elements of the first key's value: fields or members.
+    let elements: KeyPositions
     let function: Function
     /// The number of the row in the table, where statistics are kept.
     let row: Int
@@ -35,6 +37,7 @@ final class Command: Sendable {
         self.flags = flags
         self.keys = keys
         keyRule = KeyRule(name, keys)
+        elements = KeyPositions.elements(of: name)
         self.function = function
         row = 0
     }
@@ -49,6 +52,7 @@ final class Command: Sendable {
         flags = command.flags
         keys = command.keys
         keyRule = command.keyRule
+        elements = command.elements
         function = command.function
         self.row = row
     }
@@ -124,5 +128,19 @@ struct KeyPositions: Equatable, Sendable {
     static func from(_ first: Int) -> KeyPositions { KeyPositions(first: first, last: -1, step: 1) }
     static func range(_ first: Int, _ last: Int, _ step: Int) -> KeyPositions {
         KeyPositions(first: first, last: last, step: step)
+    }
+
+    /// Where the command names elements of its key's value that it will look up one by one.
+    static func elements(of command: String) -> KeyPositions {
+        switch command {
+        case "hget", "hset", "hsetnx", "hexists", "hincrby", "hincrbyfloat", "sismember", "zscore", "zrank",
+            "zrevrank":
+            range(2, 2, 1)
+        case "hmget", "hdel", "sadd", "srem", "zrem": from(2)
+        case "hmset": range(2, -2, 2)
+        case "zadd": range(3, -1, 2)
+        case "zincrby": range(3, 3, 1)
+        default: none
+        }
     }
 }
