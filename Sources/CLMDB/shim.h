@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 /*
- * The head of a transaction of LMDB 0.9, which lmdb.h keeps to itself. It has stayed like this from 0.9.15 on. Only
- * numbers of pages are read, or brought into another order, and only after codis_lmdb_layout_is_known() has compared
- * everything in it that is known otherwise.
+ * The head of a transaction of LMDB 0.9, which lmdb.h keeps to itself. It has stayed like this from 0.9.15 on. Numbers
+ * of pages are read, or brought into another order, and rows of tables are counted, but only after
+ * codis_lmdb_layout_is_known() has compared everything in it that is known otherwise.
  */
 struct codis_lmdb_transaction {
     void *parent;
@@ -53,14 +53,20 @@ static inline int codis_lmdb_layout_is_known(MDB_txn *transaction, size_t last_p
         && known->dirty->number == 0;
 }
 
-/* Whether the list of tables looks as expected too: LMDB tells the same of the table of names. */
+/* Whether the list of tables looks as expected too: LMDB tells the same of the table of names, and lists a cursor. */
 static inline int codis_lmdb_tables_are_known(MDB_txn *transaction) {
     const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
     const struct codis_lmdb_table *names;
+    MDB_cursor *cursor;
     MDB_stat told;
+    int is_listed;
     if (known->table_count < 2 || known->table_count > 65536 || known->tables == 0 || known->table_flags == 0
-        || mdb_stat(transaction, 1, &told) != 0)
+        || known->table_cursors == 0 || known->table_cursors[1] != 0 || mdb_stat(transaction, 1, &told) != 0
+        || mdb_cursor_open(transaction, 1, &cursor) != 0)
         return 0;
+    is_listed = known->table_cursors[1] == cursor;
+    mdb_cursor_close(cursor);
+    if (!is_listed || known->table_cursors[1] != 0) return 0;
     names = known->tables + 1;
     return names->levels == told.ms_depth && names->branch_pages == told.ms_branch_pages
         && names->leaf_pages == told.ms_leaf_pages && names->overflow_pages == told.ms_overflow_pages
@@ -74,6 +80,20 @@ static inline int codis_lmdb_root(MDB_txn *transaction, unsigned int table, size
     if (table >= known->table_count || (known->table_flags[table] & 0x0A) != 0x08) return 0;
     *root = known->tables[table].root;
     return known->tables[table].levels;
+}
+
+/*
+ * Whether a row may be put on a page of a table that the transaction has taken: there must be no cursor, which LMDB
+ * would see to, and the transaction must know that the table is to be written (0x01).
+ */
+static inline int codis_lmdb_has_no_cursor(MDB_txn *transaction, unsigned int table) {
+    const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
+    return table < known->table_count && (known->table_flags[table] & 0x0B) == 0x09 && known->table_cursors[table] == 0;
+}
+
+/* Counts a row that was put there. */
+static inline void codis_lmdb_count_row(MDB_txn *transaction, unsigned int table) {
+    ((struct codis_lmdb_transaction *)transaction)->tables[table].entries += 1;
 }
 
 /* How many pages a write transaction has taken so far: those it copied and those it added. */

@@ -10,7 +10,7 @@ struct KeyScan {
     var decoder = RESPRequestDecoder()
     /// How many requests were looked at since keys were last prefetched.
     var requests = 0
-    /// How often requests are not looked at, because those before all named the same key.
+    /// How often requests are not looked at, because those before all named the same key and no elements to walk to.
     var pause = 0
 
     /// So many requests that name one key are reason for a pause.

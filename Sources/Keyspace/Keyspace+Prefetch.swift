@@ -8,7 +8,7 @@ internal import SlotHash
 /// Keys, and elements of their values, that will be looked up soon: memory is asked for what their look-ups read, for
 /// several at a time.
 extension Keyspace {
-    /// Whether the keys that were announced must be prefetched before more can be.
+    /// Whether what was announced must be prefetched before more can be.
     @inline(__always)
     public var isPrefetchFull: Bool { rowPrefetch.isFull }
 
@@ -35,8 +35,8 @@ extension Keyspace {
     /// Announces a look-up of the element `name` of `key`, the key that was announced last; O(length of the name), and
     /// there must be room.
     ///
-    /// The value is known by its object only if its elements lie in rows, and the key was looked up lately: it need not
-    /// be worth it to look the key up for that.
+    /// Nothing is announced unless the value's elements lie in rows and it was looked up lately: to look the key up for
+    /// this may cost more than it saves.
     @inline(__always)
     public func announceElement(_ name: ByteView, in database: Int) {
         guard let object = knownObjects.object(of: lastAnnounced, in: state.spaces[database]) else { return }
@@ -51,7 +51,7 @@ extension Keyspace {
 
     /// Has the processor bring in what the announced look-ups read, and forgets them.
     ///
-    /// It is worth it from two rows on; nothing may have changed since they were announced.
+    /// It is worth it from two rows on, and not done if something has changed since they were announced.
     @inline(__always)
     public func prefetchAnnounced() {
         hasAnnounced = false
@@ -59,7 +59,8 @@ extension Keyspace {
     }
 }
 
-/// The objects of values that were looked up lately, by the checksums of their keys: a hint, which may be out of date.
+/// The objects of values that were looked up lately, by the checksums of their keys or tags: a hint, which may be out of
+/// date or another key's with the same tag.
 struct KnownObjects {
     struct Object {
         var number: UInt64 = 0
@@ -85,6 +86,8 @@ struct KnownObjects {
     /// Notes the object of the key's value.
     @inline(__always)
     mutating func note(_ object: Object, of checksum: UInt32, in space: UInt16) {
+        // Whoever reads the value finds out what is wrong with it.
+        guard object.home < Slot.count else { return }
         entries[KnownObjects.index(checksum)] = Entry(checksum: checksum, space: space, object: object)
     }
 

@@ -69,7 +69,7 @@ extension Keyspace {
     /// Where the value of the row under `target` is to be written, of which there is one or not.
     @unsafe @inline(__always)
     private func reserveRow(_ length: Int, replacing old: OldRow?) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
-        guard let old else { return unsafe try cursor(target.slot).reserve(target.view, count: length) }
+        guard let old else { return unsafe try insertRow(length) }
         if placement == .found {
             if foundRowIsWritable, length == old.rowLength, length == foundRow.count {
                 return unsafe UnsafeMutableRawBufferPointer(mutating: foundRow.rawBuffer)
@@ -77,6 +77,17 @@ extension Keyspace {
             try placeCursor(expecting: true)
         }
         return unsafe try cursor(target.slot).reserveCurrent(target.view, count: length)
+    }
+
+    /// Where the value of a new row under `target` is to be written.
+    @unsafe @inline(__always)
+    private func insertRow(_ length: Int) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
+        // Only where no cursor of the table is open a row may be put there without LMDB.
+        if openCursorSlot == target.slot { closeCursor() }
+        if let memory = unsafe transaction.insert(target.view, count: length, in: slotTables[target.slot]) {
+            return unsafe memory
+        }
+        return unsafe try cursor(target.slot).reserve(target.view, count: length)
     }
 
     /// Whether a row of `target` with this head can hold `payloadLength` bytes itself.

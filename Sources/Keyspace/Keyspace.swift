@@ -90,11 +90,12 @@ public final class Keyspace {
     let auxiliary = RowKey()
     /// Scratch: the packed elements of a small collection that is being changed.
     let packed = PackedElements()
-    /// The keys that were announced: see Keyspace+Prefetch.swift.
+    /// The rows that were announced: see Keyspace+Prefetch.swift.
     let rowPrefetch = RowPrefetch()
-    /// The checksum of the last of them, and whether there was one since they were last prefetched.
+    /// The checksum of the key that was announced last, and whether that was since they were last prefetched.
     var lastAnnounced: UInt32 = 0
     var hasAnnounced = false
+    /// The objects of the values that were looked up lately.
     var knownObjects = KnownObjects()
     /// Scratch: what changes of trees need.
     let treeScratch = TreeScratch()

@@ -12,7 +12,7 @@ internal import Glibc
 @safe
 public struct Cursor {
     let handle: OpaquePointer
-    /// Those of its transaction.
+    /// The counts of its transaction, which live as long as that.
     let changes: UnsafeMutablePointer<TransactionChanges>
 
     /// A row: its key and value, lent by the map.

@@ -6,8 +6,14 @@
 ///
 /// The rows of keys need none of this: they are spread over many tables, so that their trees are low.
 ///
-/// Whoever asks makes that comparison, so only a page that the tree has let go of would be a mistake. It lets go of a page
-/// of the transaction's own when rows are deleted, and of another one when any row changes, which may copy the page.
+/// Whoever asks makes that comparison, so only a page that the tree has let go of would be a mistake:
+///
+/// - A page of the transaction's own is let go of only when rows are deleted (`mdb_rebalance`, `mdb_drop`). To put a row
+///   may split it, but what stays there stays in the tree. LMDB may spill it, which with `MDB_WRITEMAP` leaves it where it
+///   is; and there are no nested transactions, which would copy it.
+/// - Another page is let go of when it is copied, which any change may do.
+///
+/// Both are counted (`TransactionChanges`) before LMDB is called.
 @safe
 final class FoundRows {
     /// The slot of a row on a page.
@@ -21,7 +27,7 @@ final class FoundRows {
         var place: Place?
         var table: UInt32 = 0
         var isOwn = false
-        /// What the count that tells whether `place` is good was when it was remembered.
+        /// The deletions (own page) or all changes (other page) when it was remembered.
         var count: UInt64 = 0
     }
 

@@ -8,8 +8,7 @@ internal import CLMDB
 /// A search waits for memory half a dozen times, each time for an address that it has only just read: the head of each
 /// page on the way, the rows there that it compares with, the row itself. The searches of several rows wait at the
 /// same time here, and nothing is left to wait for when they are made; the places of deep rows are remembered besides,
-/// as of those that a search has found. It is a hint and nothing else: whatever later changes make of it, a search
-/// compares.
+/// as of those that a search has found. Nothing but speed follows from it.
 @safe
 public final class RowPrefetch {
     /// So many rows are walked to at a time: fewer wait for each other, and what more of them need does not fit into
@@ -32,6 +31,9 @@ public final class RowPrefetch {
     }
 
     private let walks: UnsafeMutablePointer<Walk>
+    /// The transaction of the rows that were added, and how many changes it had seen: the roots are of then.
+    private var transactionNumber = 0
+    private var changeCount: UInt64 = 0
     /// How many rows were added since the last walk.
     public private(set) var count = 0
 
@@ -72,6 +74,10 @@ public final class RowPrefetch {
             levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
         }
         guard levels > 0 else { return }
+        if count == 0 {
+            transactionNumber = transaction.number
+            changeCount = transaction.changeCount
+        }
         unsafe (walks + count).initialize(to: Walk(number: root, levels: levels, table: table.handle, wanted: wanted))
         count += 1
     }
@@ -82,11 +88,15 @@ public final class RowPrefetch {
     /// Forgets the rows.
     public func removeAll() { count = 0 }
 
-    /// Walks to all rows that were added, and forgets them; the transaction must be the same as then, and not have
-    /// changed since.
+    /// Walks to all rows that were added, and forgets them.
+    ///
+    /// If the transaction is another one than when the first was added, or something has changed since, there is no walk:
+    /// it might come to pages that belong to the tree no more.
     public func walk(in transaction: Transaction) {
         defer { count = 0 }
-        guard let pages = transaction.searchedPages, let foundRows = transaction.foundRows else { return }
+        guard let pages = transaction.searchedPages, let foundRows = transaction.foundRows,
+            transaction.number == transactionNumber, transaction.changeCount == changeCount
+        else { return }
         let limit = transaction.nextPage
         var isBelow = true
         while isBelow {

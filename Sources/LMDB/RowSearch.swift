@@ -24,10 +24,10 @@ public enum RowSearch {
 @safe
 struct PageSearch {
     private let map: UnsafeRawPointer
-    private let pageSize: Int
+    let pageSize: Int
 
     /// Keys are compared by this many bytes as numbers, deep ones by more; shorter ones are LMDB's business.
-    private static let numberLength = 10
+    static let numberLength = 10
     private static let deepLength = 18
     /// So often the place is guessed before the search goes on by halves.
     private static let guesses = 3
@@ -160,7 +160,7 @@ struct PageSearch {
 
     /// The leaf where the key belongs, and the limits of what lies there.
     @inline(__always)
-    private func leaf(
+    func leaf(
         _ wanted: Wanted,
         _ root: Int,
         _ levels: Int,
@@ -281,14 +281,15 @@ struct PageSearch {
     }
 
     /// What there is of a row in the leaf where it belongs.
-    private enum LeafSearch {
+    enum LeafSearch {
         case found(Int)
-        case missing
+        /// It would be the one with this index.
+        case missing(Int)
         case unknown
     }
 
     @inline(__always)
-    private func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> LeafSearch {
+    func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> LeafSearch {
         // Its head and its slots come at once, instead of one after the other.
         unsafe codis_prefetch(page + 64)
         unsafe codis_prefetch(page + 128)
@@ -303,7 +304,7 @@ struct PageSearch {
             if row.order == 0 { return .found(index) }
             row.narrow(&first, &end, &low, &high, at: index)
         }
-        return .missing
+        return .missing(first)
     }
 
     /// Which of `rows`, all of which lie between `low` and `high`, to compare with next.
@@ -387,8 +388,8 @@ struct PageSearch {
     @inline(__always)
     private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView, from start: Int) -> Int
     {
-        // One of which only the numbers are known is behind all rows that share them: where the row that it stands for
-        // separates two pages, it is on the latter.
+        // A wanted key of which only the numbers are known, as no real one is, is behind all rows that share them: where
+        // the row that it stands for separates two pages, it is on the latter.
         if wanted.isEmpty { return -1 }
         let common = min(length, wanted.count) - start
         if common > 0, let other = unsafe wanted.rawBuffer.baseAddress {
@@ -429,20 +430,21 @@ public enum RowNumber: Sendable {
 extension Transaction {
     /// The row under `key`, searched without LMDB; O(log n), and faster if `number` is what spreads the rows.
     ///
-    /// By the number behind ten bytes, one that was found before or prefetched is found in O(1), as long as nothing has
-    /// moved it.
+    /// By the number behind ten bytes, one that was found before or prefetched is found in O(1), until rows are deleted, or
+    /// until any change if its page is not the transaction's own.
     ///
     /// A value that is writable may be overwritten where it lies, by as many bytes, until the next change: LMDB would
     /// do the same. Only a write transaction that has used the table finds anything.
     @inline(__always)
     public func search(_ key: ByteView, in table: Table, by number: RowNumber = .behindTwoBytes) -> RowSearch {
-        guard let pages = searchedPages, let foundRows else { return .unknown }
+        guard let pages = searchedPages else { return .unknown }
         var root = 0
         let levels = Int(unsafe codis_lmdb_root(writing, table.handle, &root))
         guard levels > 0 else { return .unknown }
         switch number {
         case .behindTwoBytes: return pages.find(key, root: root, levels: levels, pages: nextPage)
         case .behindTenBytes:
+            guard let foundRows else { return .unknown }
             return pages.find(key, root: root, levels: levels, pages: nextPage, table: table.handle, in: foundRows)
         }
     }

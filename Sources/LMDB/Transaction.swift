@@ -21,7 +21,7 @@ public final class Transaction: @unchecked Sendable {
     private var handle: OpaquePointer?
     /// To search without LMDB; only in write transactions.
     var searchedPages: PageSearch?
-    /// What `searchAgain` remembers; only with `searchedPages`.
+    /// What `search` and `RowPrefetch` remember; only with `searchedPages`.
     var foundRows: FoundRows?
     private let changes: UnsafeMutablePointer<TransactionChanges>
 
@@ -132,6 +132,7 @@ public final class Transaction: @unchecked Sendable {
     /// Opens the table called `name`, or nil when it is not there and `create` is false.
     public func openTable(_ name: String, create: Bool) throws(LMDBError) -> Table? {
         var table: UInt32 = 0
+        if create { noteChange() }
         let code = unsafe mdb_dbi_open(open, name, create ? UInt32(MDB_CREATE) : 0, &table)
         if code == MDB_NOTFOUND { return nil }
         try LMDBError.check(code)
@@ -188,11 +189,19 @@ public final class Transaction: @unchecked Sendable {
         return unsafe ByteView(value)
     }
 
+    /// Counts a change.
+    @inline(__always)
+    func noteChange() { unsafe changes.pointee.noteChange() }
+
+    /// How many changes there were.
+    @inline(__always)
+    var changeCount: UInt64 { unsafe changes.pointee.all }
+
     /// Sets the value under `key`; O(log n).
     public func put(_ key: ByteView, _ value: ByteView, in table: Table) throws(LMDBError) {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(value)
-        unsafe changes.pointee.noteChange()
+        noteChange()
         try unsafe LMDBError.check(mdb_put(open, table.handle, &key, &value, 0))
     }
 
@@ -205,7 +214,7 @@ public final class Transaction: @unchecked Sendable {
     ) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
         var key = unsafe MDB_val(key)
         var value = unsafe MDB_val(mv_size: count, mv_data: nil)
-        unsafe changes.pointee.noteChange()
+        noteChange()
         try unsafe LMDBError.check(mdb_put(open, table.handle, &key, &value, UInt32(MDB_RESERVE)))
         return unsafe UnsafeMutableRawBufferPointer(start: value.mv_data, count: value.mv_size)
     }

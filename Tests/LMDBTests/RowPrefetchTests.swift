@@ -117,6 +117,37 @@ struct RowPrefetchTests {
         transaction.abort()
     }
 
+    @Test("There is no walk when something has changed since its rows were added, or in another transaction")
+    func outOfDate() throws {
+        var (transaction, table) = try begin()
+        func fill(_ range: Range<Int>) throws {
+            for number in range {
+                try ByteView.with(key(number)) { try transaction.put($0, ByteView("some value"), in: table) }
+            }
+        }
+        let prefetch = RowPrefetch()
+        func add() {
+            prefetch.add(head: 3, number: UInt64(checksum(7)) << 32 | 0xFFFF_FFFF, in: table, of: transaction)
+        }
+        try fill(0..<5000)
+        // A walk that is made leaves the page of the root.
+        add()
+        let root = prefetch.lastPage(0)
+        prefetch.walk(in: transaction)
+        #expect(prefetch.lastPage(0) != root)
+        add()
+        try fill(5000..<5001)
+        prefetch.walk(in: transaction)
+        #expect(prefetch.lastPage(0) == root)
+        #expect(prefetch.count == 0)
+        add()
+        try transaction.commit()
+        transaction = try environment.beginWriting()
+        prefetch.walk(in: transaction)
+        #expect(prefetch.lastPage(0) == root)
+        transaction.abort()
+    }
+
     @Test("Empty tables are not walked in, and one that the transaction does not know yet is looked up")
     func unknown() throws {
         var transaction = try environment.beginWriting()
@@ -149,9 +180,17 @@ struct RowPrefetchTests {
                 try ByteView.with([UInt8](repeating: 7, count: length)) { try transaction.put(key, $0, in: table) }
             }
             kept[key] = length
-            let number = UInt64.random(in: 0..<1 << 20, using: &generator)
-            prefetch.add(head: UInt16(number & 0x303), number: number &* 0x0100_0100_0010, in: table, of: transaction)
-            if prefetch.isFull { prefetch.walk(in: transaction) }
+            guard round.isMultiple(of: 8) else { continue }
+            while !prefetch.isFull {
+                let number = UInt64.random(in: 0..<1 << 20, using: &generator)
+                let (head, middle) = (UInt16(number & 0x303), number &* 0x0100_0100_0010)
+                if number.isMultiple(of: 2) {
+                    prefetch.add(head: head, number: middle, in: table, of: transaction)
+                } else {
+                    prefetch.add(head: head, middle: middle, number: middle >> 8, in: table, of: transaction)
+                }
+            }
+            prefetch.walk(in: transaction)
         }
         for (key, length) in kept {
             try ByteView.with(key) { key in
