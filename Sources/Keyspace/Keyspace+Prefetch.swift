@@ -59,8 +59,8 @@ extension Keyspace {
     }
 }
 
-/// The objects of values that were looked up lately, by the checksums of their keys or tags: a hint, which may be out of
-/// date or another key's with the same tag.
+/// The objects of values that were looked up lately, by the checksums of their keys or tags: a hint, which may be out
+/// of date or another key's with the same tag.
 struct KnownObjects {
     struct Object {
         var number: UInt64 = 0

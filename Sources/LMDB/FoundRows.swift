@@ -8,9 +8,9 @@
 ///
 /// Whoever asks makes that comparison, so only a page that the tree has let go of would be a mistake:
 ///
-/// - A page of the transaction's own is let go of only when rows are deleted (`mdb_rebalance`, `mdb_drop`). To put a row
-///   may split it, but what stays there stays in the tree. LMDB may spill it, which with `MDB_WRITEMAP` leaves it where it
-///   is; and there are no nested transactions, which would copy it.
+/// - A page of the transaction's own is let go of only when rows are deleted (`mdb_rebalance`, `mdb_drop`). To put a
+///   row may split it, but what stays there stays in the tree. LMDB may spill it, which with `MDB_WRITEMAP` leaves it
+///   where it is; and there are no nested transactions, which would copy it.
 /// - Another page is let go of when it is copied, which any change may do.
 ///
 /// Both are counted (`TransactionChanges`) before LMDB is called.

@@ -13,8 +13,8 @@ enum PageFormat {
     static let isLeaf: UInt16 = 0x02
     /// The open transaction has taken the page.
     static let isDirty: UInt16 = 0x10
-    /// The flags of overflow pages, meta pages, of leaves without lengths of keys and their sub-pages, and of pages that
-    /// the open transaction has taken and let go of.
+    /// The flags of overflow pages, meta pages, of leaves without lengths of keys and their sub-pages, and of pages
+    /// that the open transaction has taken and let go of.
     static let isOther: UInt16 = 0x04 | 0x08 | 0x20 | 0x40 | 0x4000
     /// No tree of 64-bit page numbers is as deep.
     static let mostLevels = 32

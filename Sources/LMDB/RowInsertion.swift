@@ -6,11 +6,11 @@ internal import CLMDB
 internal import Glibc
 
 extension Transaction {
-    /// Makes room for a new row of `count` bytes on the page where it belongs, and returns where to write them, at once;
-    /// nil if there is such a row, or if LMDB has to be asked.
+    /// Makes room for a new row of `count` bytes on the page where it belongs, and returns where to write them, at
+    /// once; nil if there is such a row, or if LMDB has to be asked.
     ///
-    /// If the page is the transaction's own and has room, and no cursor of the table is open, LMDB would do no more, after
-    /// a search of its own. O(log n).
+    /// If the page is the transaction's own and has room, and no cursor of the table is open, LMDB would do no more,
+    /// after a search of its own. O(log n).
     @unsafe @inline(__always)
     public func insert(_ key: ByteView, count: Int, in table: Table) -> UnsafeMutableRawBufferPointer? {
         guard let pages = searchedPages, unsafe codis_lmdb_has_no_cursor(writing, table.handle) != 0 else { return nil }

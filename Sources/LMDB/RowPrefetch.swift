@@ -90,8 +90,8 @@ public final class RowPrefetch {
 
     /// Walks to all rows that were added, and forgets them.
     ///
-    /// If the transaction is another one than when the first was added, or something has changed since, there is no walk:
-    /// it might come to pages that belong to the tree no more.
+    /// If the transaction is another one than when the first was added, or something has changed since, there is no
+    /// walk: it might come to pages that belong to the tree no more.
     public func walk(in transaction: Transaction) {
         defer { count = 0 }
         guard let pages = transaction.searchedPages, let foundRows = transaction.foundRows,

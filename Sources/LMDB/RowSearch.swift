@@ -388,8 +388,8 @@ struct PageSearch {
     @inline(__always)
     private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView, from start: Int) -> Int
     {
-        // A wanted key of which only the numbers are known, as no real one is, is behind all rows that share them: where
-        // the row that it stands for separates two pages, it is on the latter.
+        // A wanted key of which only the numbers are known, as no real one is, is behind all rows that share them:
+        // where the row that it stands for separates two pages, it is on the latter.
         if wanted.isEmpty { return -1 }
         let common = min(length, wanted.count) - start
         if common > 0, let other = unsafe wanted.rawBuffer.baseAddress {
@@ -430,8 +430,8 @@ public enum RowNumber: Sendable {
 extension Transaction {
     /// The row under `key`, searched without LMDB; O(log n), and faster if `number` is what spreads the rows.
     ///
-    /// By the number behind ten bytes, one that was found before or prefetched is found in O(1), until rows are deleted, or
-    /// until any change if its page is not the transaction's own.
+    /// By the number behind ten bytes, one that was found before or prefetched is found in O(1), until rows are
+    /// deleted, or until any change if its page is not the transaction's own.
     ///
     /// A value that is writable may be overwritten where it lies, by as many bytes, until the next change: LMDB would
     /// do the same. Only a write transaction that has used the table finds anything.
