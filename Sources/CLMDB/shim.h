@@ -84,11 +84,12 @@ static inline int codis_lmdb_root(MDB_txn *transaction, unsigned int table, size
 
 /*
  * Whether a row may be put on a page of a table that the transaction has taken: there must be no cursor, which LMDB
- * would see to, and the transaction must know that the table is to be written (0x01).
+ * would see to, the transaction must know that the table is to be written (0x01), and its keys be ordered as bytes.
  */
 static inline int codis_lmdb_has_no_cursor(MDB_txn *transaction, unsigned int table) {
     const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
-    return table < known->table_count && (known->table_flags[table] & 0x0B) == 0x09 && known->table_cursors[table] == 0;
+    return table < known->table_count && (known->table_flags[table] & 0x0B) == 0x09 && known->table_cursors[table] == 0
+        && known->tables[table].flags == 0;
 }
 
 /* Counts a row that was put there. */

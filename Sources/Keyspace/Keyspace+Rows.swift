@@ -82,12 +82,13 @@ extension Keyspace {
     /// Where the value of a new row under `target` is to be written.
     @unsafe @inline(__always)
     private func insertRow(_ length: Int) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
-        // Only where no cursor of the table is open a row may be put there without LMDB.
-        if openCursorSlot == target.slot { closeCursor() }
-        if let memory = unsafe transaction.insert(target.view, count: length, in: slotTables[target.slot]) {
-            return unsafe memory
+        // A cursor that is open has mostly just looked for the row, and no row is put beside it without LMDB.
+        if let openCursor, openCursorSlot == target.slot {
+            return unsafe try openCursor.reserve(target.view, count: length)
         }
-        return unsafe try cursor(target.slot).reserve(target.view, count: length)
+        let table = slotTables[target.slot]
+        if let memory = unsafe transaction.insert(target.view, count: length, in: table) { return unsafe memory }
+        return unsafe try transaction.reserve(target.view, count: length, in: table)
     }
 
     /// Whether a row of `target` with this head can hold `payloadLength` bytes itself.

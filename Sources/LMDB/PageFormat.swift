@@ -19,6 +19,9 @@ enum PageFormat {
     /// No tree of 64-bit page numbers is as deep.
     static let mostLevels = 32
 
+    /// LMDB refuses longer keys.
+    static let longestKey = 511
+
     /// What a row of a leaf may take at most, so that two fit: a longer value lies on pages of its own.
     static func longestRow(_ pageSize: Int) -> Int { ((pageSize - slotsStart) / 2 & ~1) - 2 }
 }

@@ -35,7 +35,7 @@ extension PageSearch {
         levels: Int,
         pages: Int
     ) -> UnsafeMutableRawBufferPointer? {
-        guard key.count >= PageSearch.numberLength else { return nil }
+        guard key.count >= PageSearch.numberLength, key.count <= PageFormat.longestKey else { return nil }
         let wanted = Wanted(key, isDeep: false)
         var (low, high) = (UInt64(0), UInt64.max)
         guard let leaf = unsafe leaf(wanted, root, levels, pages, &low, &high),

@@ -40,8 +40,9 @@ struct CommandGenerator {
         switch name {
         case "MULTI": isInTransaction = true
         case "EXEC", "DISCARD":
+            // Without MULTI they are errors, and what is watched stays so.
+            if isInTransaction { isWatching = false }
             isInTransaction = false
-            isWatching = false
         case "WATCH":
             if !isInTransaction { isWatching = true }
             // What counts as a change differs between the versions for several commands that counters never meet.

@@ -119,7 +119,11 @@ struct RowInsertionTests {
         try ByteView.with(keys[3]) { try transaction.put($0, ByteView("x"), in: table) }
         #expect(insert(keys[2], [1], transaction, table))
         #expect(!insert(Array("short".utf8), [1], transaction, table))
-        #expect(try transaction.statistics(of: table).entries == 5)
+        #expect(!insert([UInt8](repeating: 0x61, count: 512), [1], transaction, table))
+        // One that would have to be compared with a short one.
+        try transaction.put(ByteView("short"), ByteView("x"), in: table)
+        #expect(!insert(Array("short, and longer".utf8), [1], transaction, table))
+        #expect(try transaction.statistics(of: table).entries == 6)
         transaction.abort()
     }
 
