@@ -63,14 +63,15 @@ extension Server {
         // Where each tick waits for the disk, the fewer the better.
         let isShort = arrivals.mayLeaveSome && !(config.appendOnly && config.appendFsync == .always)
         let end = isShort ? clock.monotonicNanoseconds + Server.longestTick : Int64.max
+        let looksAhead = count > Server.fewArrivals || arrivedBytes > Server.fewArrivedBytes
         var begun = 0
         repeat {
             var announced = begun
             repeat {
-                arrivals.waiting[announced].announceArrived()
+                arrivals.waiting[announced].announceArrived(looksAhead: looksAhead)
                 announced += 1
             } while announced < count && !keyspace.isPrefetchFull
-            prefetchAnnounced()
+            if looksAhead { prefetchAnnounced() }
             repeat {
                 arrivals.waiting[begun].runArrived()
                 begun += 1
@@ -78,6 +79,13 @@ extension Server {
         } while begun < count && clock.monotonicNanoseconds < end
         arrivals.finish(begun)
     }
+
+    /// Two or three requests wait for memory together as long as it takes to look at them twice.
+    private static let fewArrivals = 3
+    private static let fewArrivedBytes = 384
+
+    /// How much the sessions that wait have sent.
+    private var arrivedBytes: Int { arrivals.waiting.reduce(0) { $0 + $1.arrivedBytes } }
 
     /// Has a tick go on with what this one has left, after the sockets were read.
     private func continueArrivals() {

@@ -196,10 +196,14 @@ final class Session: @unchecked Sendable {
 
     private static let mostArrived = 64 << 10
 
-    /// Announces the keys of what arrived, until there is no more room for them.
-    func announceArrived() {
-        scanned = 0
-        guard rest.readableBytes == 0, !isHeld, !closesAfterReply else { return }
+    /// How many bytes arrived that have not been run.
+    var arrivedBytes: Int { arrived.readableBytes }
+
+    /// Announces the keys of what arrived, until there is no more room for them; or has it run without, if it is not
+    /// worth it.
+    func announceArrived(looksAhead: Bool) {
+        scanned = looksAhead ? 0 : arrived.readableBytes
+        guard looksAhead, rest.readableBytes == 0, !isHeld, !closesAfterReply else { return }
         scanned = unsafe arrived.withUnsafeReadableBytes { bytes in
             unsafe server.announceKeys(of: ByteView(bytes), database)
         }
