@@ -46,32 +46,24 @@ extension Server {
         return offset
     }
 
-    /// Announces the keys of the request that was just decoded in `input`.
+    /// Announces the keys of the request that was just decoded in `input`, and the elements that it names behind them.
     @inline(__always)
     private func announceKeys(ofRequest input: ByteView, _ database: Int) {
         guard let command = commands.find(keyScan.decoder.argument(0, in: input)) else { return }
-        let keys = command.keys
-        guard keys.first > 0 else { return }
-        let count = keyScan.decoder.argumentCount
-        let last = keys.last < 0 ? count + keys.last : min(keys.last, count - 1)
-        var index = keys.first
-        while index <= last, !keyspace.isPrefetchFull {
-            keyspace.announce(keyScan.decoder.argument(index, in: input), in: database)
-            index += keys.step
-        }
-        announceElements(of: command, count, input, database)
+        announce(command.keys, in: input) { keyspace.announce($0, in: database) }
+        announce(command.elements, in: input) { keyspace.announceElement($0, in: database) }
     }
 
-    /// Announces the elements that a command names behind its key.
+    /// Has the arguments at these positions announced, until there is no more room for them.
     @inline(__always)
-    private func announceElements(of command: Command, _ count: Int, _ input: ByteView, _ database: Int) {
-        let elements = command.elements
-        guard elements.first > 0 else { return }
-        let last = elements.last < 0 ? count + elements.last : min(elements.last, count - 1)
-        var index = elements.first
+    private func announce(_ positions: KeyPositions, in input: ByteView, _ body: (ByteView) -> Void) {
+        guard positions.first > 0 else { return }
+        let count = keyScan.decoder.argumentCount
+        let last = positions.last < 0 ? count + positions.last : min(positions.last, count - 1)
+        var index = positions.first
         while index <= last, !keyspace.isPrefetchFull {
-            keyspace.announceElement(keyScan.decoder.argument(index, in: input), in: database)
-            index += elements.step
+            body(keyScan.decoder.argument(index, in: input))
+            index += positions.step
         }
     }
 

@@ -109,15 +109,7 @@ struct PageSearch {
     }
 
     private func find(_ wanted: Wanted, _ root: Int, _ levels: Int, _ pages: Int) -> RowSearch {
-        // What all rows of the page lie between, as far as their heads are what is wanted.
-        var low: UInt64 = 0
-        var high = UInt64.max
-        guard let page = unsafe leaf(wanted, root, levels, pages, &low, &high) else { return .unknown }
-        switch unsafe findInLeaf(page, wanted, low, high) {
-        case .found(let index): return unsafe value(page, index)
-        case .missing: return .missing
-        case .unknown: return .unknown
-        }
+        find(wanted, root, levels, pages) { _ in }
     }
 
     /// As `find`, for a deep key of `table`; the row is sought in `rows` first, and remembered there.
@@ -137,12 +129,27 @@ struct PageSearch {
         _ table: UInt32,
         _ rows: FoundRows
     ) -> RowSearch {
+        find(wanted, root, levels, pages) { place in
+            unsafe rows.remember(place, isOwn: isOwn(place.page), of: wanted, in: table)
+        }
+    }
+
+    /// Searches from the root on, and lends the place of what is found to `body`.
+    @inline(__always)
+    private func find(
+        _ wanted: Wanted,
+        _ root: Int,
+        _ levels: Int,
+        _ pages: Int,
+        _ body: (FoundRows.Place) -> Void
+    ) -> RowSearch {
+        // What all rows of the page lie between, as far as their heads are what is wanted.
         var low: UInt64 = 0
         var high = UInt64.max
         guard let page = unsafe leaf(wanted, root, levels, pages, &low, &high) else { return .unknown }
         switch unsafe findInLeaf(page, wanted, low, high) {
         case .found(let index):
-            unsafe rows.remember(FoundRows.Place(page: page, index: index), isOwn: isOwn(page), of: wanted, in: table)
+            body(unsafe FoundRows.Place(page: page, index: index))
             return unsafe value(page, index)
         case .missing: return .missing
         case .unknown: return .unknown
@@ -206,7 +213,7 @@ struct PageSearch {
         )
     }
 
-    /// Remembers the place of the row that begins like `wanted`, a deep key, if it is in this leaf.
+    /// Remembers the place of the row that begins with the numbers of `wanted`, a deep key, if it is in this leaf.
     @inline(__always)
     func remember(
         _ wanted: Wanted,
@@ -216,25 +223,8 @@ struct PageSearch {
         table: UInt32,
         in rows: FoundRows
     ) {
-        guard let count = unsafe count(page, of: PageFormat.isLeaf) else { return }
-        var (low, high) = (low, high)
-        var first = 0
-        var end = count
-        var guesses = 0
-        while first < end {
-            let index = unsafe step(page, first..<end, count, low, high, wanted, &guesses, prefetches: false)
-            guard let row = unsafe compare(page, index, wanted) else { return }
-            if row.isAkin, row.number == wanted.number {
-                unsafe rows.remember(
-                    FoundRows.Place(page: page, index: index),
-                    isOwn: isOwn(page),
-                    of: wanted,
-                    in: table
-                )
-                return
-            }
-            row.narrow(&first, &end, &low, &high, at: index)
-        }
+        guard case .found(let index) = unsafe findInLeaf(page, wanted, low, high) else { return }
+        unsafe rows.remember(FoundRows.Place(page: page, index: index), isOwn: isOwn(page), of: wanted, in: table)
     }
 
     /// Has the processor bring in what a search of the page begins with: its head and its slots.
@@ -316,8 +306,7 @@ struct PageSearch {
         _ low: UInt64,
         _ high: UInt64,
         _ wanted: Wanted,
-        _ guesses: inout Int,
-        prefetches: Bool = true
+        _ guesses: inout Int
     ) -> Int {
         guard guesses < PageSearch.guesses, low <= wanted.number, wanted.number < high else {
             return (rows.lowerBound + rows.upperBound) / 2
@@ -325,7 +314,7 @@ struct PageSearch {
         guesses += 1
         let share = Double(wanted.number - low) / Double(high - low)
         let index = min(rows.upperBound - 1, rows.lowerBound + Int(share * Double(rows.count)))
-        if prefetches, guesses == 1 { unsafe prefetchRows(page, around: index, count) }
+        if guesses == 1 { unsafe prefetchRows(page, around: index, count) }
         return index
     }
 
@@ -388,9 +377,8 @@ struct PageSearch {
     @inline(__always)
     private static func compareRest(_ key: UnsafeRawPointer, _ length: Int, _ wanted: ByteView, from start: Int) -> Int
     {
-        // A wanted key of which only the numbers are known, as no real one is, is behind all rows that share them:
-        // where the row that it stands for separates two pages, it is on the latter.
-        if wanted.isEmpty { return -1 }
+        // Of a key that is walked to only the numbers are known, and the row that has them is it.
+        if wanted.isEmpty { return 0 }
         let common = min(length, wanted.count) - start
         if common > 0, let other = unsafe wanted.rawBuffer.baseAddress {
             let order = unsafe memcmp(key + start, other + start, common)

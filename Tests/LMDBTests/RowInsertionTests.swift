@@ -14,14 +14,13 @@ struct RowInsertionTests {
 
     init() throws {
         directory = try TemporaryDirectory()
-        environment = try Environment(directory: directory.path, mapSizeBytes: 256 << 20, maximumTables: 4)
+        environment = try Environment(in: directory)
     }
 
     /// Hashed keys of many lengths, and some that have their first bytes in common.
     private func key(_ generator: inout SeededGenerator, _ range: Int) -> [UInt8] {
         let number = Int.random(in: 0..<range, using: &generator)
-        let hashed = UInt64(number) &* 0x9E37_79B9_7F4A_7C15
-        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: hashed >> (56 - 8 * $0)) }
+        let bytes = UInt64.spread(number).bigEndianBytes
         let rest = [UInt8](repeating: 0x6B, count: number % 97 == 0 ? 400 : number % 40)
         return number % 10 == 0 ? [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] + bytes : [0, 2] + bytes + rest
     }

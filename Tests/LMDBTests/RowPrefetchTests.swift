@@ -14,7 +14,7 @@ struct RowPrefetchTests {
 
     init() throws {
         directory = try TemporaryDirectory()
-        environment = try Environment(directory: directory.path, mapSizeBytes: 256 << 20, maximumTables: 4)
+        environment = try Environment(in: directory)
     }
 
     /// A table with a row, and a transaction that knows it.
@@ -78,10 +78,8 @@ struct RowPrefetchTests {
         let (transaction, table) = try begin()
         let foundRows = try #require(transaction.foundRows)
         let count = 60_000
-        func hash(_ number: Int) -> UInt64 { UInt64(number) &* 0x9E37_79B9_7F4A_7C15 }
         func key(_ number: Int) -> [UInt8] {
-            let bytes = (0..<8).map { UInt8(truncatingIfNeeded: hash(number) >> (56 - 8 * $0)) }
-            return [0xFE, 0, 0, 0, 0, 0, 0, 0, 5, 2] + bytes + Array("element:\(number)".utf8)
+            [0xFE, 0, 0, 0, 0, 0, 0, 0, 5, 2] + UInt64.spread(number).bigEndianBytes + Array("element:\(number)".utf8)
         }
         for number in 0..<count {
             try ByteView.with(key(number)) { key in try transaction.put(key, key, in: table) }
@@ -91,11 +89,17 @@ struct RowPrefetchTests {
             // The last one is not there.
             let numbers = (first..<first + 7).map { $0 } + [count + first]
             for number in numbers {
-                prefetch.add(head: 0xFE00, middle: 5 << 8 | 2, number: hash(number), in: table, of: transaction)
+                prefetch.add(
+                    head: 0xFE00,
+                    middle: 5 << 8 | 2,
+                    number: UInt64.spread(number),
+                    in: table,
+                    of: transaction
+                )
             }
             prefetch.walk(in: transaction)
             for number in numbers {
-                let wanted = PageSearch.Wanted(head: 0xFE00, middle: 5 << 8 | 2, number: hash(number))
+                let wanted = PageSearch.Wanted(head: 0xFE00, middle: 5 << 8 | 2, number: UInt64.spread(number))
                 let place = foundRows.place(of: wanted, in: table.handle)
                 ByteView.with(key(number)) { key in
                     let search = transaction.search(key, in: table, by: .behindTenBytes)

@@ -14,20 +14,27 @@ struct RowSearchTests {
 
     init() throws {
         directory = try TemporaryDirectory()
-        environment = try Environment(directory: directory.path, mapSizeBytes: 256 << 20, maximumTables: 4)
+        environment = try Environment(in: directory)
     }
 
     /// Keys as the keyspace has them (hashed behind two bytes that few have), and others that resemble each other.
     private func key(_ generator: inout SeededGenerator, _ range: Int) -> [UInt8] {
         let number = Int.random(in: 0..<range, using: &generator)
-        let hashed = UInt64(number) &* 0x9E37_79B9_7F4A_7C15
-        let bytes = (0..<8).map { UInt8(truncatingIfNeeded: hashed >> (56 - 8 * $0)) }
+        let bytes = UInt64.spread(number).bigEndianBytes
         switch number % 8 {
         case 0...3: return [0, UInt8(number % 3)] + bytes + Array("key:\(number)".utf8)
         case 4: return [0xFE, 0, 0, 0, 0, 0, 0, 0, UInt8(number % 5), 1] + bytes
         case 5: return [0xFE, 0, 0, 0, 0, 0, 0, 0, 9, 1] + Array("\(number)".utf8)
         case 6: return [UInt8](repeating: UInt8(number % 2) * 0xFF, count: 10 + number % 60)
         default: return Array(("a common beginning " + String(number % 1000)).utf8)
+        }
+    }
+
+    private func expect(_ search: RowSearch, _ expected: ByteView?, mayBeUnknown: Bool) {
+        switch search {
+        case .found(let value, _): #expect(expected == value)
+        case .missing: #expect(expected == nil)
+        case .unknown: #expect(mayBeUnknown, "a plain row was not searched")
         }
     }
 
@@ -41,14 +48,13 @@ struct RowSearchTests {
         try ByteView.with(key) { key in
             let expected = try cursor.find(key)
             for number in [RowNumber.behindTwoBytes, .behindTenBytes] {
-                switch transaction.search(key, in: table, by: number) {
-                case .found(let value, _): #expect(expected == value)
-                case .missing: #expect(expected == nil)
-                case .unknown:
-                    // LMDB leaves a short value where a long one was.
-                    let isShort = number == .behindTenBytes && key.count < 18
-                    #expect(isShort || expected != nil && wasLong, "a plain row was not searched")
-                }
+                // LMDB leaves a short value where a long one was.
+                let isShort = number == .behindTenBytes && key.count < 18
+                expect(
+                    transaction.search(key, in: table, by: number),
+                    expected,
+                    mayBeUnknown: isShort || expected != nil && wasLong
+                )
             }
             #expect(try transaction.get(key, in: table) == expected)
         }
@@ -115,7 +121,7 @@ struct RowSearchTests {
             for step in 0..<20_000 {
                 let table = Bool.random(using: &generator) ? first : second
                 let number = Int.random(in: 0..<range, using: &generator)
-                let bytes = (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * $0)) }
+                let bytes = UInt64(number).bigEndianBytes
                 let key = [0xFE, 0, 0, 0, 0, 0, 0, 0, UInt8(number % 3), 1] + bytes
                 try ByteView.with(key) { key in
                     if step.isMultiple(of: 4) {
@@ -130,11 +136,8 @@ struct RowSearchTests {
                         let cursor = try transaction.cursor(table)
                         defer { cursor.close() }
                         let expected = try cursor.find(key)
-                        switch transaction.search(key, in: table, by: .behindTenBytes) {
-                        case .found(let value, _): #expect(expected == value)
-                        case .missing: #expect(expected == nil)
-                        case .unknown: #expect(expected == nil, "a plain row was not searched")
-                        }
+                        let search = transaction.search(key, in: table, by: .behindTenBytes)
+                        expect(search, expected, mayBeUnknown: expected == nil)
                         guard expected != nil,
                             case .found(let value, _) = transaction.search(key, in: table, by: .behindTenBytes)
                         else { return }
