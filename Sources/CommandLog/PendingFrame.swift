@@ -97,6 +97,12 @@ struct PendingFrame: ~Copyable {
         unsafe chunks.map { unsafe iovec(iov_base: $0.start, iov_len: $0.used) }
     }
 
+    /// All of the sealed frame, valid until it is changed, if it lies in one piece.
+    var onlyPiece: ByteView? {
+        guard chunks.count == 1 else { return nil }
+        return unsafe ByteView(start: chunks[0].start, count: chunks[0].used)
+    }
+
     /// Lends the payload to `body`, a chunk at a time.
     func forEachPayloadPiece(_ body: (ByteView) -> Void) {
         for index in chunks.indices {

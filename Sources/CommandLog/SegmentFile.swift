@@ -3,7 +3,7 @@
 
 import Glibc
 
-/// A segment of the log that can be written: an open file with blocks for all of its bytes.
+/// A segment of the log that can be written: an open file with blocks for all of its bytes, and mapped.
 ///
 /// A new one is made under a temporary name, because the offset that names it is known only when the segment before
 /// is full. It becomes part of the log by its header and its name, in this order.
@@ -17,6 +17,8 @@ final class SegmentFile: Sendable {
     let header: SegmentHeader
     /// The size of the file.
     let capacity: Int
+    /// Where small frames are stored; nil where the system has no memory for it.
+    private let tail: SegmentTail?
 
     var firstOffset: UInt64 { header.firstOffset }
 
@@ -25,6 +27,14 @@ final class SegmentFile: Sendable {
         self.path = path
         self.header = header
         self.capacity = capacity
+        tail = SegmentTail(file, capacity: capacity)
+    }
+
+    /// Writes the sealed `frame` at `position`, where there is room for it.
+    func write(_ frame: borrowing PendingFrame, at position: Int) throws(CommandLogError) {
+        if let tail, let only = frame.onlyPiece, tail.store(only, at: position) { return }
+        var pieces = unsafe frame.pieces
+        try unsafe file.write(&pieces, at: position)
     }
 }
 

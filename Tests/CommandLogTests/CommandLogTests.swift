@@ -46,6 +46,32 @@ struct CommandLogTests {
         }
     }
 
+    @Test("frames of all lengths lie one behind the other, stored or written, and are in the file at once")
+    func storedFrames() throws {
+        let directory = LogDirectory()
+        var expected: [[UInt8]] = []
+        // So that they end before, at and behind the ends of pages, and one of three is too long to be stored.
+        let lengths = [1, 40, 970, 1000, 1001, 1500, 3000, 60, 4096, 9000]
+        for round in 0..<6 {
+            let (log, replay) = try directory.open(segmentBytes: 1 << 16)
+            #expect(replay.frames == expected)
+            #expect(log.recovery.droppedBytes == 0)
+            for index in 0..<100 {
+                expected.append(
+                    payload(round * 100 + index, count: lengths[index * (round + 3) % 10] + round * index % 7)
+                )
+                try log.write(expected.last!)
+                if index % 30 == 0 { try log.syncNow() }
+            }
+        }
+        let bytes = directory.segments.flatMap { directory.read($0) }
+        let last = try #require(expected.last)
+        #expect(bytes.count > expected.joined().count)
+        #expect(directory.read(directory.segments.last!).firstRange(of: last) != nil)
+        let (_, replay) = try directory.open(segmentBytes: 1 << 16)
+        #expect(replay.frames == expected)
+    }
+
     @Test("replay begins at any offset, also inside a frame", arguments: [4096, 1 << 16])
     func replayFromOffset(segmentBytes: Int) throws {
         let directory = LogDirectory()
