@@ -31,6 +31,7 @@ extension Server {
             keyScan.pause -= 1
             return input.count
         }
+        let keyspace = keyspace
         var offset = 0
         let mostRequests = keyScan.requests + KeyScan.mostRequests
         while !keyspace.isPrefetchFull, offset < input.count, keyScan.requests < mostRequests {
@@ -40,7 +41,7 @@ extension Server {
                 return input.count
             }
             keyScan.requests += 1
-            announceKeys(ofRequest: unread, database)
+            announceKeys(ofRequest: unread, database, to: keyspace)
             offset += consumed
         }
         return offset
@@ -48,15 +49,20 @@ extension Server {
 
     /// Announces the keys of the request that was just decoded in `input`, and the elements that it names behind them.
     @inline(__always)
-    private func announceKeys(ofRequest input: ByteView, _ database: Int) {
+    private func announceKeys(ofRequest input: ByteView, _ database: Int, to keyspace: Keyspace) {
         guard let command = commands.find(keyScan.decoder.argument(0, in: input)) else { return }
-        announce(command.keys, in: input) { keyspace.announce($0, in: database) }
-        announce(command.elements, in: input) { keyspace.announceElement($0, in: database) }
+        announce(command.keys, in: input, to: keyspace) { keyspace.announce($0, in: database) }
+        announce(command.elements, in: input, to: keyspace) { keyspace.announceElement($0, in: database) }
     }
 
     /// Has the arguments at these positions announced, until there is no more room for them.
     @inline(__always)
-    private func announce(_ positions: KeyPositions, in input: ByteView, _ body: (ByteView) -> Void) {
+    private func announce(
+        _ positions: KeyPositions,
+        in input: ByteView,
+        to keyspace: Keyspace,
+        _ body: (ByteView) -> Void
+    ) {
         guard positions.first > 0 else { return }
         let count = keyScan.decoder.argumentCount
         let last = positions.last < 0 ? count + positions.last : min(positions.last, count - 1)

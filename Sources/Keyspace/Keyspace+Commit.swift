@@ -165,8 +165,7 @@ extension Keyspace {
             hasCommitted = true
             reclaimWaitsForCommit = false
             try growMapIfNeeded()
-            transaction = try environment.beginWriting()
-            reader.transaction = transaction
+            try environment.beginWriting(again: transaction)
             measureRoom(takenPages: taken)
         } catch {
             throw failed(error)

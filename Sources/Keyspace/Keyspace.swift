@@ -37,8 +37,8 @@ public struct KeyspaceOptions: Sendable {
 /// All methods belong to one thread, the one that opened the keyspace. Look-ups never expire anything by themselves.
 @safe
 public final class Keyspace {
-    var environment: Environment
-    var transaction: Transaction
+    let environment: Environment
+    let transaction: Transaction
     let directory: KeyspaceDirectory
     let dataSync: DataSync
     let durable: DurableMeta

@@ -9,8 +9,8 @@ internal import LMDB
 /// What it returns are views into the map. In the keyspace's own transaction they live until its next change; in a
 /// read transaction until its end. It belongs to one thread at a time.
 public final class RowReader {
-    /// The transaction that is read; the keyspace gives its reader each new one.
-    var transaction: Transaction
+    /// The transaction that is read; the keyspace's own one goes on after each commit.
+    let transaction: Transaction
     let slotTables: [Table]
     let hashKey: SipHash
     let pageSize: Int

@@ -214,16 +214,25 @@ public final class Environment: @unchecked Sendable {
     ///
     /// - Throws: `LMDBError.versionMismatch` if the library is not one of LMDB 0.9, whose transactions are known.
     public func beginWriting() throws(LMDBError) -> Transaction {
-        let transaction = try Transaction(environment: self, flags: 0)
-        guard transaction.isLayoutKnown(lastPage: information.lastPage) else { throw .versionMismatch }
-        if let address = unsafe map.withLock({ unsafe startAddress(&$0) }) {
-            unsafe transaction.prepareSearch(map: UnsafeRawPointer(address))
-        }
+        let transaction = Transaction(environment: self, writes: true)
+        try beginWriting(again: transaction)
         return transaction
+    }
+
+    /// Begins `transaction` again, a write transaction of this environment that has ended; throws as `beginWriting()`.
+    public func beginWriting(again transaction: Transaction) throws(LMDBError) {
+        try transaction.begin(flags: 0)
+        guard transaction.isLayoutKnown(lastPage: information.lastPage) else {
+            transaction.abort()
+            throw .versionMismatch
+        }
+        unsafe transaction.prepareSearch(map: UnsafeRawPointer(map.withLock { unsafe startAddress(&$0) }))
     }
 
     /// Begins a read transaction of the last commit; it may be used by any one thread at a time.
     public func beginReading() throws(LMDBError) -> Transaction {
-        try Transaction(environment: self, flags: UInt32(MDB_RDONLY))
+        let transaction = Transaction(environment: self, writes: false)
+        try transaction.begin(flags: UInt32(MDB_RDONLY))
+        return transaction
     }
 }

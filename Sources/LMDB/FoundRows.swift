@@ -13,7 +13,7 @@
 ///   where it is; and there are no nested transactions, which would copy it.
 /// - Another page is let go of when it is copied, which any change may do.
 ///
-/// Both are counted (`TransactionChanges`) before LMDB is called.
+/// Both are counted (`TransactionChanges`) before LMDB is called. The beginning of a transaction counts as a deletion.
 @safe
 final class FoundRows {
     /// The slot of a row on a page.
@@ -80,7 +80,7 @@ final class FoundRows {
     }
 }
 
-/// How often LMDB was told to change something in a transaction.
+/// How often LMDB was told to change something in a transaction, and in those that it was before.
 struct TransactionChanges {
     /// All calls.
     var all: UInt64 = 0

@@ -12,6 +12,8 @@ public struct Table: Equatable, Sendable {
 
 /// A transaction; dropping it without `commit()` aborts it.
 ///
+/// One that writes can be begun again when it has ended.
+///
 /// Values are views into the map: those of a write transaction live until its next change, those of a read transaction
 /// until its end. A write transaction stays on the thread that began it. `@unchecked Sendable` is for read
 /// transactions, which LMDB lets wander between threads under `MDB_NOTLS` as long as one uses them at a time.
@@ -21,17 +23,26 @@ public final class Transaction: @unchecked Sendable {
     private var handle: OpaquePointer?
     /// To search without LMDB; only in write transactions.
     var searchedPages: PageSearch?
-    /// What `search` and `RowPrefetch` remember; only with `searchedPages`.
-    var foundRows: FoundRows?
+    /// What `search` and `RowPrefetch` remember; only in write transactions.
+    let foundRows: FoundRows?
     private let changes: UnsafeMutablePointer<TransactionChanges>
 
-    init(environment: Environment, flags: UInt32) throws(LMDBError) {
+    /// A transaction that has not begun.
+    init(environment: Environment, writes: Bool) {
         self.environment = environment
+        unsafe changes = .allocate(capacity: 1)
+        unsafe changes.initialize(to: TransactionChanges())
+        foundRows = writes ? unsafe FoundRows(changes: changes) : nil
+    }
+
+    /// Begins a transaction that has not begun, or has ended.
+    func begin(flags: UInt32) throws(LMDBError) {
+        guard unsafe handle == nil else { preconditionFailure("the transaction has not ended") }
         var begun: OpaquePointer?
         try unsafe LMDBError.check(mdb_txn_begin(environment.handle, nil, flags, &begun))
         unsafe handle = begun
-        unsafe changes = .allocate(capacity: 1)
-        unsafe changes.initialize(to: TransactionChanges())
+        // Nothing that was found before holds: no page is the transaction's own.
+        unsafe changes.pointee.noteDeletion()
     }
 
     deinit {
@@ -48,10 +59,10 @@ public final class Transaction: @unchecked Sendable {
     var writing: OpaquePointer { unsafe open }
 
     /// Prepares for `search`, where the map begins at `map`, if what that reads looks as expected.
-    func prepareSearch(map: UnsafeRawPointer) {
-        if unsafe codis_lmdb_tables_are_known(open) != 0 {
+    func prepareSearch(map: UnsafeRawPointer?) {
+        searchedPages = nil
+        if let map = unsafe map, unsafe codis_lmdb_tables_are_known(open) != 0 {
             unsafe searchedPages = PageSearch(map: map, pageSize: environment.pageSize)
-            unsafe foundRows = FoundRows(changes: changes)
         }
     }
 
