@@ -32,6 +32,24 @@ struct codis_lmdb_transaction {
     unsigned int table_count;
 };
 
+/* The head of a cursor of LMDB 0.9. */
+struct codis_lmdb_cursor {
+    struct codis_lmdb_cursor *next;
+    void *backup;
+    void *subcursor;
+    MDB_txn *transaction;
+    unsigned int table;
+    struct codis_lmdb_table *tables_row;
+    void *comparison;
+    unsigned char *table_flag;
+    uint16_t levels; /* none if it has been nowhere */
+    uint16_t top;
+    unsigned int flags;
+    /* The pages from the root on where it stands, and the row on each. */
+    void *pages[32];
+    uint16_t rows[32];
+};
+
 /* What LMDB's file says of a table. */
 struct codis_lmdb_table {
     uint32_t unused;
@@ -53,6 +71,29 @@ static inline int codis_lmdb_layout_is_known(MDB_txn *transaction, size_t last_p
         && known->dirty->number == 0;
 }
 
+/* Whether a cursor on the table of names, the first one there, looks as expected at both ends of that table. */
+static inline int codis_lmdb_cursor_is_known(const struct codis_lmdb_transaction *transaction, MDB_cursor *cursor) {
+    const struct codis_lmdb_cursor *known = (const struct codis_lmdb_cursor *)cursor;
+    const struct codis_lmdb_table *names = transaction->tables + 1;
+    const char *page;
+    MDB_val key, value;
+    int end;
+    if (known->next != 0 || known->backup != 0 || known->transaction != (const MDB_txn *)transaction || known->table != 1
+        || known->tables_row != names || known->table_flag != transaction->table_flags + 1)
+        return 0;
+    for (end = 0; end < 2; end++) {
+        if (mdb_cursor_get(cursor, &key, &value, end ? MDB_LAST : MDB_FIRST) != 0) return 0;
+        if (known->levels != names->levels || known->levels == 0 || known->levels > 32 || known->top != known->levels - 1)
+            return 0;
+        page = known->pages[known->top];
+        if (*(const size_t *)known->pages[0] != names->root || (const char *)key.mv_data < page
+            || (const char *)key.mv_data >= page + 65536
+            || known->rows[known->top] != (end ? (*(const uint16_t *)(page + 12) - 16) / 2 - 1 : 0))
+            return 0;
+    }
+    return 1;
+}
+
 /* Whether the list of tables looks as expected too: LMDB tells the same of the table of names, and lists a cursor. */
 static inline int codis_lmdb_tables_are_known(MDB_txn *transaction) {
     const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
@@ -64,7 +105,7 @@ static inline int codis_lmdb_tables_are_known(MDB_txn *transaction) {
         || known->table_cursors == 0 || known->table_cursors[1] != 0 || mdb_stat(transaction, 1, &told) != 0
         || mdb_cursor_open(transaction, 1, &cursor) != 0)
         return 0;
-    is_listed = known->table_cursors[1] == cursor;
+    is_listed = known->table_cursors[1] == cursor && codis_lmdb_cursor_is_known(known, cursor);
     mdb_cursor_close(cursor);
     if (!is_listed || known->table_cursors[1] != 0) return 0;
     names = known->tables + 1;
@@ -83,18 +124,25 @@ static inline int codis_lmdb_root(MDB_txn *transaction, unsigned int table, size
 }
 
 /*
- * Whether a row may be put on a page of a table that the transaction has taken: there must be no cursor, which LMDB
- * would see to, the transaction must know that the table is to be written (0x01), and its keys be ordered as bytes.
+ * Whether a row may be put on a page of a table that the transaction has taken: it must know that the table is to be
+ * written (0x01), and its keys be ordered as bytes.
  */
-static inline int codis_lmdb_has_no_cursor(MDB_txn *transaction, unsigned int table) {
+static inline int codis_lmdb_takes_rows(MDB_txn *transaction, unsigned int table) {
     const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
-    return table < known->table_count && (known->table_flags[table] & 0x0B) == 0x09 && known->table_cursors[table] == 0
-        && known->tables[table].flags == 0;
+    return table < known->table_count && (known->table_flags[table] & 0x0B) == 0x09 && known->tables[table].flags == 0;
 }
 
-/* Counts a row that was put there. */
-static inline void codis_lmdb_count_row(MDB_txn *transaction, unsigned int table) {
-    ((struct codis_lmdb_transaction *)transaction)->tables[table].entries += 1;
+/*
+ * Counts a row that was put there, as the one with this index of a leaf so many levels down; the cursors on the rows
+ * behind it stay on them.
+ */
+static inline void codis_lmdb_count_row(MDB_txn *transaction, unsigned int table, const void *leaf, int levels, int index) {
+    struct codis_lmdb_transaction *known = (struct codis_lmdb_transaction *)transaction;
+    struct codis_lmdb_cursor *cursor;
+    known->tables[table].entries += 1;
+    for (cursor = known->table_cursors[table]; cursor != 0; cursor = cursor->next)
+        if (cursor->levels >= levels && cursor->pages[levels - 1] == leaf && cursor->rows[levels - 1] >= index)
+            cursor->rows[levels - 1] += 1;
 }
 
 /* How many pages a write transaction has taken so far: those it copied and those it added. */

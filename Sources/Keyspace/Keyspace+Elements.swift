@@ -31,13 +31,22 @@ extension Keyspace {
             return try putLargeNamed(&record, name, value, nameBlob, valueBlob, replaces)
         }
         let table = slotTables[Int(record.home)]
-        if case .found(let row, let isWritable) = transaction.search(element.view, in: table, by: .behindTenBytes) {
+        switch transaction.search(element.view, in: table, by: .behindTenBytes) {
+        case .found(let row, let isWritable):
             guard replaces else { return false }
             // A row of this length without flags has an inline value of the same length.
             if isWritable, row.count == length, row[0] == 0 {
                 unsafe writeNamed(UnsafeMutableRawBufferPointer(mutating: row.rawBuffer), value)
                 return false
             }
+        case .missing:
+            guard
+                let memory = unsafe transaction.insert(element.view, count: length, in: table, by: .behindTenBytes)
+            else { break }
+            unsafe writeNamed(memory, value)
+            record.objectBytes += element.length + length
+            return true
+        case .unknown: break
         }
         let cursor = try transaction.cursor(table)
         defer { cursor.close() }

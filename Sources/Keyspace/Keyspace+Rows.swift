@@ -82,12 +82,11 @@ extension Keyspace {
     /// Where the value of a new row under `target` is to be written.
     @unsafe @inline(__always)
     private func insertRow(_ length: Int) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
-        // A cursor that is open has mostly just looked for the row, and no row is put beside it without LMDB.
+        let table = slotTables[target.slot]
+        if let memory = unsafe transaction.insert(target.view, count: length, in: table) { return unsafe memory }
         if let openCursor, openCursorSlot == target.slot {
             return unsafe try openCursor.reserve(target.view, count: length)
         }
-        let table = slotTables[target.slot]
-        if let memory = unsafe transaction.insert(target.view, count: length, in: table) { return unsafe memory }
         return unsafe try transaction.reserve(target.view, count: length, in: table)
     }
 

@@ -263,6 +263,11 @@ extension Keyspace {
             if score.isNaN { return .notANumber }
             if score == current { return .same }
             unsafe writeScore(UnsafeMutableRawBufferPointer(mutating: stored.rawBuffer), score)
+        } else if case .missing = found,
+            let memory = unsafe transaction.insert(element.view, count: 9, in: table, by: .behindTenBytes)
+        {
+            unsafe writeScore(memory, score)
+            record.objectBytes += element.length + 9
         } else {
             let cursor = try transaction.cursor(table)
             defer { cursor.close() }

@@ -28,7 +28,7 @@ struct PageSearch {
 
     /// Keys are compared by this many bytes as numbers, deep ones by more; shorter ones are LMDB's business.
     static let numberLength = 10
-    private static let deepLength = 18
+    static let deepLength = 18
     /// So often the place is guessed before the search goes on by halves.
     private static let guesses = 3
 

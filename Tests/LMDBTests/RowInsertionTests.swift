@@ -96,9 +96,51 @@ struct RowInsertionTests {
         #expect(inserted > (range > 1000 ? 3000 : 100), "seed \(generator.seed)")
     }
 
-    @Test(
-        "A row is LMDB's where a cursor is open, where the page is of the last commit, and where there is one already"
-    )
+    @Test("Cursors stay on their rows, whatever rows are put before and behind them", arguments: [50, 5000])
+    func cursors(range: Int) throws {
+        var generator = SeededGenerator()
+        print("cursors: CODIS_TEST_SEED=\(generator.seed)")
+        let (transaction, table) = try environment.beginWithTable()
+        _ = try transaction.delete(ByteView("0123456789"), in: table)
+        var places: [(cursor: Cursor, key: [UInt8])] = []
+        defer { for place in places { place.cursor.close() } }
+        var inserted = 0
+        for step in 0..<range * 2 {
+            let key = key(&generator, range)
+            if insert(key, [1], transaction, table) {
+                inserted += 1
+            } else {
+                try ByteView.with(key) { try transaction.put($0, ByteView("x"), in: table) }
+            }
+            if step % 10 == 0 {
+                if places.count == 5 { places.removeFirst().cursor.close() }
+                let cursor = try transaction.cursor(table)
+                #expect(try ByteView.with(key) { try cursor.find($0) } != nil)
+                places.append((cursor, key))
+            }
+            for place in places {
+                let row = try #require(try place.cursor.currentRow())
+                try #require(row.key.elementsEqual(place.key), "seed \(generator.seed)")
+            }
+        }
+        // One that has been nowhere, and those that have looked for what is not there, go on all the same.
+        let idle = try transaction.cursor(table)
+        #expect(try places[0].cursor.find(ByteView("no such row")) == nil)
+        while !insert(key(&generator, range * 10), [1], transaction, table) {}
+        #expect(try idle.currentRow() == nil)
+        idle.close()
+        #expect(inserted > range / 3)
+        var count = 0
+        var row = try places[0].cursor.first()
+        while row != nil {
+            count += 1
+            row = try places[0].cursor.next()
+        }
+        #expect(try transaction.statistics(of: table).entries == count)
+        transaction.abort()
+    }
+
+    @Test("A row is LMDB's where the page is of the last commit, and where there is one already")
     func leftToLMDB() throws {
         var (transaction, table) = try environment.beginWithTable()
         let keys = (0..<4).map { Array("a key of a row \($0)".utf8) }
@@ -106,9 +148,6 @@ struct RowInsertionTests {
         try transaction.put(ByteView("0123456789"), ByteView("y"), in: table)
         #expect(insert(keys[0], [1], transaction, table))
         #expect(!insert(keys[0], [1], transaction, table))
-        let cursor = try transaction.cursor(table)
-        #expect(!insert(keys[1], [1], transaction, table))
-        cursor.close()
         #expect(insert(keys[1], [1], transaction, table))
         try transaction.commit()
         transaction = try environment.beginWriting()
