@@ -35,8 +35,8 @@ extension Keyspace {
     /// Announces a look-up of the element `name` of `key`, the key that was announced last; O(length of the name), and
     /// there must be room.
     ///
-    /// Nothing is announced unless the value's elements lie in rows and it was looked up lately: to look the key up for
-    /// this may cost more than it saves.
+    /// Nothing is announced unless the value has many elements and was looked up lately: to look the key up for this
+    /// may cost more than it saves.
     @inline(__always)
     public func announceElement(_ name: ByteView, in database: Int) {
         guard let object = knownObjects.object(of: lastAnnounced, in: state.spaces[database]) else { return }
@@ -49,6 +49,14 @@ extension Keyspace {
         )
     }
 
+    /// Notes the object of `record`, of the key under `target`, if elements of it are to be prefetched.
+    @inline(__always)
+    func noteObject(of record: Record) {
+        let isLarge = record.type != .string && record.count >= options.fewestPrefetchedElements
+        let object = isLarge ? KnownObjects.Object(number: record.object, home: record.home) : KnownObjects.Object()
+        knownObjects.note(object, of: target.checksum, in: target.space)
+    }
+
     /// Has the processor bring in what the announced look-ups read, and forgets them.
     ///
     /// It is worth it from two rows on, and not done if something has changed since they were announced.
@@ -59,8 +67,8 @@ extension Keyspace {
     }
 }
 
-/// The objects of values that were looked up lately, by the checksums of their keys or tags: a hint, which may be out
-/// of date or another key's with the same tag.
+/// The objects of large values that were looked up lately, by the checksums of their keys or tags: a hint, which may be
+/// out of date or another key's with the same tag.
 struct KnownObjects {
     struct Object {
         var number: UInt64 = 0
@@ -83,7 +91,7 @@ struct KnownObjects {
         return entry.object
     }
 
-    /// Notes the object of the key's value.
+    /// Notes the object of the key's value, or that it has none that matters.
     @inline(__always)
     mutating func note(_ object: Object, of checksum: UInt32, in space: UInt16) {
         // Whoever reads the value finds out what is wrong with it.

@@ -21,6 +21,9 @@ public struct KeyspaceOptions: Sendable {
     /// LMDB keeps a list of at most 131,071 changed pages; what is counted here is without branches and the like, and
     /// what was begun below the limit needs room above it.
     public var mostDirtyPages = 98_304
+    /// Elements of values with fewer are not prefetched: those are in the processor's caches, mostly, and to look
+    /// ahead would cost more than it saves.
+    public var fewestPrefetchedElements = 65_536
     /// How much memory the data may count on, in bytes; 0 for what there is.
     public var memoryBytes = 0
 
@@ -242,10 +245,7 @@ public final class Keyspace {
         do throws(LMDBError) {
             guard let row = try look() else { return nil }
             if let record = Record(row) {
-                if record.object != 0 {
-                    let object = KnownObjects.Object(number: record.object, home: record.home)
-                    knownObjects.note(object, of: target.checksum, in: target.space)
-                }
+                if record.object != 0 { noteObject(of: record) }
                 return record
             }
             fail(.failed("a row of the keyspace is damaged"))

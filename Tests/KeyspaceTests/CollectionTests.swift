@@ -57,6 +57,35 @@ struct CollectionTests {
         }
     }
 
+    @Test("Elements of a value are prefetched once it has many of them, as long as it has, and after it was looked up")
+    func prefetched() throws {
+        var options = KeyspaceOptions()
+        options.fewestPrefetchedElements = 300
+        let keyspace = try open(options)
+        let pairs = (0..<299).map { (Array("field \($0)".utf8), [UInt8](repeating: 1, count: 40)) }
+        // How many rows of the key and two fields, one of which is there, are announced.
+        func announced(_ key: String = "h") -> Int {
+            ByteView.with(key) { keyspace.announce($0, in: 0) }
+            for name in ["field 7", "no field"] { ByteView.with(name) { keyspace.announceElement($0, in: 0) } }
+            defer { keyspace.prefetchAnnounced() }
+            return keyspace.prefetchCount
+        }
+        // There is nothing in the key's slot.
+        #expect(announced() == 0)
+        try set(keyspace, "h", pairs)
+        _ = ByteView.with("h") { keyspace.find($0, in: 0) }
+        #expect(announced() == 1)
+        try set(keyspace, "h", [(Array("one more".utf8), [1])])
+        #expect(get(keyspace, "h", Array("field 7".utf8)) == pairs[7].1)
+        #expect(announced() == 3)
+        #expect(announced("another key") == 0)
+        for (name, value) in pairs { #expect(get(keyspace, "h", name) == value) }
+        try remove(keyspace, "h", [Array("field 8".utf8)], .hash)
+        #expect(get(keyspace, "h", Array("field 8".utf8)) == nil)
+        #expect(announced() == 1)
+        #expect(keyspace.check() == [])
+    }
+
     private func fields(_ keyspace: Keyspace, _ key: String) -> [([UInt8], [UInt8])] {
         var fields: [([UInt8], [UInt8])] = []
         guard let record = ByteView.with(key, { keyspace.find($0, in: 0) }) else { return [] }
