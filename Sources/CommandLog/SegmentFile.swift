@@ -35,6 +35,7 @@ final class SegmentFile: Sendable {
         if let tail, let only = frame.onlyPiece, tail.store(only, at: position) { return }
         var pieces = unsafe frame.pieces
         try unsafe file.write(&pieces, at: position)
+        tail?.noteWrite(at: position, count: FrameHeader.byteCount + frame.count)
     }
 }
 

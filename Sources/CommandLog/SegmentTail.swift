@@ -9,11 +9,20 @@ import Glibc
 ///
 /// What is stored in a mapped page is in the file at once, and survives the end of the process as what was written
 /// does. The first store in a page waits for the system, and so does the first after each sync; a `pwrite` always does.
+/// A disk that fails, or a file system that needs a new block to write a block again and has none, shows itself there
+/// as a signal, not as an error: as it does with the data file, which is mapped too.
+///
+/// Only the thread that appends uses it.
 @safe
 final class SegmentTail: @unchecked Sendable {
     private let start: UnsafeMutableRawPointer
     private let capacity: Int
     private let pageSize = Int(getpagesize())
+    /// The page that may be stored in, by its number, or -1: one that a short `pwrite` has begun.
+    ///
+    /// The system keeps what a long one wrote, or what was read ahead, in larger pieces, and a store would have it
+    /// write all of a piece.
+    private var openPage = -1
 
     /// With longer frames too few share a page, which has to be mapped for the first.
     private static let longestStored = 1024
@@ -28,14 +37,24 @@ final class SegmentTail: @unchecked Sendable {
 
     deinit { unsafe munmap(start, capacity) }
 
-    /// Stores `frame` at `position` if all of it lies in a page that something was written to already; else false.
+    /// Stores `frame` at `position` if all of it lies in the open page; else false.
     @inline(__always)
     func store(_ frame: ByteView, at position: Int) -> Bool {
-        let offset = position & (pageSize - 1)
-        guard offset > 0, frame.count <= min(SegmentTail.longestStored, pageSize - offset),
-            position + frame.count <= capacity, let bytes = unsafe frame.rawBuffer.baseAddress
+        let end = position + frame.count
+        guard position / pageSize == openPage, frame.count <= SegmentTail.longestStored,
+            (end - 1) / pageSize == openPage, end <= capacity, let bytes = unsafe frame.rawBuffer.baseAddress
         else { return false }
         unsafe memcpy(start + position, bytes, frame.count)
         return true
+    }
+
+    /// Hears that `count` bytes were written at `position` by other means.
+    func noteWrite(at position: Int, count: Int) {
+        let last = (position + count - 1) / pageSize
+        if count > pageSize {
+            openPage = -1
+        } else if last > (position - 1) / pageSize {
+            openPage = last
+        }
     }
 }

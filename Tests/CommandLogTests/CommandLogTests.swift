@@ -72,6 +72,41 @@ struct CommandLogTests {
         #expect(replay.frames == expected)
     }
 
+    @Test("a frame is stored only in a page that a short write has begun, and is in the file at once")
+    func storedWhere() throws {
+        let directory = LogDirectory()
+        let page = Int(getpagesize())
+        let file = try FileDescriptor(directory.path + "/segment", O_RDWR | O_CREAT)
+        try file.allocate(size: 6 * page)
+        let tail = try #require(SegmentTail(file, capacity: 6 * page))
+        func isStored(_ count: Int, at position: Int) -> Bool {
+            let bytes = payload(position, count: count)
+            guard ByteView.with(bytes, { tail.store($0, at: position) }) else { return false }
+            return Array(directory.read("segment")[position..<position + count]) == bytes
+        }
+        #expect(!isStored(10, at: 64))
+        tail.noteWrite(at: 64, count: 100)
+        #expect(!isStored(10, at: 164))
+        tail.noteWrite(at: page - 50, count: 100)
+        #expect(isStored(10, at: page + 50))
+        #expect(isStored(1024, at: page + 60))
+        #expect(!isStored(1025, at: page + 60))
+        #expect(isStored(20, at: 2 * page - 20))
+        #expect(!isStored(21, at: 2 * page - 20))
+        #expect(!isStored(20, at: 2 * page))
+        // Within the page another short write changes nothing; a long one ends it, and the next page has to be begun.
+        tail.noteWrite(at: 2 * page - 100, count: 90)
+        #expect(isStored(10, at: 2 * page - 10))
+        tail.noteWrite(at: 2 * page, count: page + 1)
+        #expect(!isStored(10, at: 3 * page + 1))
+        tail.noteWrite(at: 3 * page + 1, count: 200)
+        #expect(!isStored(10, at: 3 * page + 201))
+        tail.noteWrite(at: 4 * page, count: page)
+        #expect(isStored(10, at: 4 * page + 5))
+        tail.noteWrite(at: 6 * page - 20, count: 20)
+        #expect(!isStored(10, at: 6 * page - 5))
+    }
+
     @Test("replay begins at any offset, also inside a frame", arguments: [4096, 1 << 16])
     func replayFromOffset(segmentBytes: Int) throws {
         let directory = LogDirectory()

@@ -103,7 +103,6 @@ struct RowInsertionTests {
         let (transaction, table) = try environment.beginWithTable()
         _ = try transaction.delete(ByteView("0123456789"), in: table)
         var places: [(cursor: Cursor, key: [UInt8])] = []
-        defer { for place in places { place.cursor.close() } }
         var inserted = 0
         for step in 0..<range * 2 {
             let key = key(&generator, range)
@@ -137,6 +136,7 @@ struct RowInsertionTests {
             row = try places[0].cursor.next()
         }
         #expect(try transaction.statistics(of: table).entries == count)
+        for place in places { place.cursor.close() }
         transaction.abort()
     }
 
