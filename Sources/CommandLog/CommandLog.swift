@@ -234,7 +234,10 @@ public final class CommandLog {
         if frameBytes > current.capacity - position { try rotate(frameBytes: frameBytes) }
         pending.seal(offset: endOffset, syncedOffset: syncedOffset, identity: identity)
         do throws(CommandLogError) {
-            try current.write(pending, at: position)
+            if !storeFrame() {
+                var pieces = unsafe pending.pieces
+                try unsafe current.write(&pieces, count: frameBytes, at: position)
+            }
         } catch {
             state.fail(error)
             throw error
@@ -243,6 +246,13 @@ public final class CommandLog {
         endOffset += UInt64(pending.count)
         if let frameListener { pending.forEachPayloadPiece(frameListener) }
         pending.discard(to: 0)
+    }
+
+    /// Whether the sealed frame could be stored without a system call.
+    @inline(__always)
+    private func storeFrame() -> Bool {
+        guard let frame = pending.onlyPiece else { return false }
+        return current.store(frame, at: position)
     }
 
     private func checkOpen(for bytes: Int) throws(CommandLogError) {

@@ -1,6 +1,7 @@
 // This file is part of the Codis server in Swift.
 // SPDX-License-Identifier: MIT
 
+import Bytes
 import Glibc
 
 /// A segment of the log that can be written: an open file with blocks for all of its bytes, and mapped.
@@ -30,12 +31,14 @@ final class SegmentFile: Sendable {
         tail = SegmentTail(file, capacity: capacity)
     }
 
-    /// Writes the sealed `frame` at `position`, where there is room for it.
-    func write(_ frame: borrowing PendingFrame, at position: Int) throws(CommandLogError) {
-        if let tail, let only = frame.onlyPiece, tail.store(only, at: position) { return }
-        var pieces = unsafe frame.pieces
+    /// Stores a sealed frame of one piece at `position` without a system call, if it is short and its page is open.
+    @inline(__always)
+    func store(_ frame: ByteView, at position: Int) -> Bool { tail?.store(frame, at: position) ?? false }
+
+    /// Writes the `count` bytes of a sealed frame at `position`, where there is room for them.
+    func write(_ pieces: inout [iovec], count: Int, at position: Int) throws(CommandLogError) {
         try unsafe file.write(&pieces, at: position)
-        tail?.noteWrite(at: position, count: FrameHeader.byteCount + frame.count)
+        tail?.noteWrite(at: position, count: count)
     }
 }
 
