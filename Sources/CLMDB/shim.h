@@ -6,8 +6,8 @@
 
 /*
  * The head of a transaction of LMDB 0.9, which lmdb.h keeps to itself. It has stayed like this from 0.9.15 on. Numbers
- * of pages are read, or brought into another order, and rows of tables are counted, but only after
- * codis_lmdb_layout_is_known() has compared everything in it that is known otherwise.
+ * of pages are read, or brought into another order, rows of tables are counted, and cursors moved with their rows, but
+ * only after codis_lmdb_layout_is_known() and codis_lmdb_tables_are_known() have compared what is known otherwise.
  */
 struct codis_lmdb_transaction {
     void *parent;

@@ -50,7 +50,7 @@ struct CommandLogTests {
     func storedFrames() throws {
         let directory = LogDirectory()
         var expected: [[UInt8]] = []
-        // So that they end before, at and behind the ends of pages, and one of three is too long to be stored.
+        // So that they end before, at and behind the ends of pages, and half of them are too long to be stored.
         let lengths = [1, 40, 970, 1000, 1001, 1500, 3000, 60, 4096, 9000]
         for round in 0..<6 {
             let (log, replay) = try directory.open(segmentBytes: 1 << 16)

@@ -27,7 +27,11 @@ struct RowInsertionTests {
 
     private func insert(_ key: [UInt8], _ value: [UInt8], _ transaction: Transaction, _ table: Table) -> Bool {
         ByteView.with(key) { key in
-            guard let memory = unsafe transaction.insert(key, count: value.count, in: table) else { return false }
+            // Those with their first ten bytes in common are spread by what stands behind.
+            let number = key[0] == 0 && key[1] == 1 ? RowNumber.behindTenBytes : .behindTwoBytes
+            guard let memory = unsafe transaction.insert(key, count: value.count, in: table, by: number) else {
+                return false
+            }
             unsafe memory.copyBytes(from: value)
             return true
         }
