@@ -114,11 +114,11 @@ static inline int codis_lmdb_tables_are_known(MDB_txn *transaction) {
         && names->entries == told.ms_entries && (known->table_flags[1] & 0x0A) == 0x08;
 }
 
-/* The levels of a table's tree, and the page of its root; none if the transaction does not know them yet. */
+/* The levels of a table's tree, none if it is empty, and the page of its root; -1 if the transaction does not know. */
 static inline int codis_lmdb_root(MDB_txn *transaction, unsigned int table, size_t *root) {
     const struct codis_lmdb_transaction *known = (const struct codis_lmdb_transaction *)transaction;
     /* It must be valid (0x08), and not stale (0x02). */
-    if (table >= known->table_count || (known->table_flags[table] & 0x0A) != 0x08) return 0;
+    if (table >= known->table_count || (known->table_flags[table] & 0x0A) != 0x08) return -1;
     *root = known->tables[table].root;
     return known->tables[table].levels;
 }

@@ -39,9 +39,8 @@ extension Keyspace {
                 unsafe writeNamed(UnsafeMutableRawBufferPointer(mutating: row.rawBuffer), value)
                 return false
             }
-        case .missing:
-            guard
-                let memory = unsafe transaction.insert(element.view, count: length, in: table, by: .behindTenBytes)
+        case .missing(let gap):
+            guard let gap, let memory = unsafe transaction.insert(element.view, count: length, in: table, at: gap)
             else { break }
             unsafe writeNamed(memory, value)
             record.objectBytes += element.length + length

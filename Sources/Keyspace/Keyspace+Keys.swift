@@ -15,14 +15,14 @@ extension Keyspace {
 
     func removeTarget(_ database: Int) throws(KeyspaceError) -> Bool {
         // A look-up first: to delete nothing is no change.
-        if placement == .unknown {
+        if case .unknown = placement {
             do throws(LMDBError) {
-                placement = try seekTarget() == nil ? .missing : .onRow
+                _ = try placeOnTarget()
             } catch {
                 throw KeyspaceError(error, while: "reading the keyspace")
             }
         }
-        if placement == .missing { return false }
+        if case .missing = placement { return false }
         return try change { () throws(LMDBError) in
             guard let (record, rowLength) = try findTarget() else { return false }
             let old = OldRow(record, rowLength: rowLength)

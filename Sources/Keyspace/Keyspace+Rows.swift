@@ -41,8 +41,7 @@ extension Keyspace {
         case .missing: return nil
         case .onRow: row = try cursor(target.slot).current()
         case .unknown, .found:
-            guard let found = try seekTarget() else { return nil }
-            placement = .onRow
+            guard let found = try placeOnTarget() else { return nil }
             row = found
         }
         guard let record = Record(row) else { throw .corrupted }
@@ -70,7 +69,7 @@ extension Keyspace {
     @unsafe @inline(__always)
     private func reserveRow(_ length: Int, replacing old: OldRow?) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
         guard let old else { return unsafe try insertRow(length) }
-        if placement == .found {
+        if case .found = placement {
             if foundRowIsWritable, length == old.rowLength, length == foundRow.count {
                 return unsafe UnsafeMutableRawBufferPointer(mutating: foundRow.rawBuffer)
             }
@@ -83,7 +82,11 @@ extension Keyspace {
     @unsafe @inline(__always)
     private func insertRow(_ length: Int) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
         let table = slotTables[target.slot]
-        if let memory = unsafe transaction.insert(target.view, count: length, in: table) { return unsafe memory }
+        if case .missing(let gap?) = placement,
+            let memory = unsafe transaction.insert(target.view, count: length, in: table, at: gap)
+        {
+            return unsafe memory
+        }
         if let openCursor, openCursorSlot == target.slot {
             return unsafe try openCursor.reserve(target.view, count: length)
         }

@@ -263,8 +263,8 @@ extension Keyspace {
             if score.isNaN { return .notANumber }
             if score == current { return .same }
             unsafe writeScore(UnsafeMutableRawBufferPointer(mutating: stored.rawBuffer), score)
-        } else if case .missing = found,
-            let memory = unsafe transaction.insert(element.view, count: 9, in: table, by: .behindTenBytes)
+        } else if case .missing(let gap?) = found,
+            let memory = unsafe transaction.insert(element.view, count: 9, in: table, at: gap)
         {
             unsafe writeScore(memory, score)
             record.objectBytes += element.length + 9

@@ -102,8 +102,7 @@ extension Keyspace {
 
     /// Places the slot's cursor on the row of `target` again, after other rows of the table were written.
     func placeCursor(expecting isThere: Bool) throws(LMDBError) {
-        let row = try seekTarget()
-        placement = row == nil ? .missing : .onRow
+        let row = try placeOnTarget()
         precondition((row != nil) == isThere, "a row came or went while its value was written")
     }
 

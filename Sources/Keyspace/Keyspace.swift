@@ -69,7 +69,8 @@ public final class Keyspace {
         case onRow
         /// `foundRow` is its value, and no cursor stands on it.
         case found
-        case missing
+        /// There is none; the gap is known if the row was searched for without LMDB.
+        case missing(RowGap?)
     }
 
     var state: StoredState
@@ -216,7 +217,11 @@ public final class Keyspace {
     @inline(__always)
     public func find(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
-        return record { () throws(LMDBError) in try transaction.get(target.view, in: slotTables[target.slot]) }
+        do throws(LMDBError) {
+            return record(in: try transaction.get(target.view, in: slotTables[target.slot]))
+        } catch {
+            return noRecord(error)
+        }
     }
 
     /// As `find`, for a key that is about to be changed: a change of this key that follows at once does not search
@@ -224,10 +229,10 @@ public final class Keyspace {
     @inline(__always)
     public func findForChange(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
-        return record { () throws(LMDBError) in
-            let row = try seekTarget()
-            placement = row == nil ? .missing : .onRow
-            return row
+        do throws(LMDBError) {
+            return record(in: try placeOnTarget())
+        } catch {
+            return noRecord(error)
         }
     }
 
@@ -236,22 +241,28 @@ public final class Keyspace {
     @inline(__always)
     public func findForString(_ key: ByteView, in database: Int) -> Record? {
         setTarget(key, database)
-        return record { () throws(LMDBError) in try locateTarget() }
+        do throws(LMDBError) {
+            return record(in: try locateTarget())
+        } catch {
+            return noRecord(error)
+        }
     }
 
-    /// The record in the row that `look` finds, if any; what goes wrong ends the use of the keyspace.
+    /// The record in the row of `target` that was found, if any; what is wrong with it ends the use of the keyspace.
     @inline(__always)
-    private func record(_ look: () throws(LMDBError) -> ByteView?) -> Record? {
-        do throws(LMDBError) {
-            guard let row = try look() else { return nil }
-            if let record = Record(row) {
-                if record.object != 0 { noteObject(of: record) }
-                return record
-            }
+    private func record(in row: ByteView?) -> Record? {
+        guard let row else { return nil }
+        guard let record = Record(row) else {
             fail(.failed("a row of the keyspace is damaged"))
-        } catch {
-            fail(KeyspaceError(error, while: "reading the keyspace"))
+            return nil
         }
+        if record.object != 0 { noteObject(of: record) }
+        return record
+    }
+
+    /// Ends the use of the keyspace, which cannot be read.
+    private func noRecord(_ error: LMDBError) -> Record? {
+        fail(KeyspaceError(error, while: "reading the keyspace"))
         return nil
     }
 
@@ -264,19 +275,39 @@ public final class Keyspace {
             foundRow = row
             foundRowIsWritable = isWritable
             return row
-        case .missing:
-            placement = .missing
+        case .missing(let gap):
+            placement = .missing(gap)
             return nil
-        case .unknown:
-            let row = try seekTarget()
-            placement = row == nil ? .missing : .onRow
-            return row
+        case .unknown: return try placeOnTarget()
         }
+    }
+
+    /// Places the slot's cursor on the row of `target` and returns its value, or nil if there is none.
+    ///
+    /// Where it stands there already nothing is searched: since the last command, or since other rows were written in
+    /// this one. LMDB keeps a cursor of a write transaction on its row, whatever other cursors change.
+    @inline(__always)
+    func placeOnTarget() throws(LMDBError) -> ByteView? {
+        if let openCursor, openCursorSlot == target.slot, let row = try openCursor.currentRow(),
+            row.key == target.view
+        {
+            placement = .onRow
+            return row.value
+        }
+        if case .missing(let gap) = transaction.search(target.view, in: slotTables[target.slot]) {
+            placement = .missing(gap)
+            return nil
+        }
+        let row = try newCursor(target.slot).find(target.view)
+        placement = row == nil ? .missing(nil) : .onRow
+        return row
     }
 
     @inline(__always)
     func setTarget(_ key: ByteView, _ database: Int) {
-        if placement != .unknown {
+        switch placement {
+        case .unknown: break
+        case .onRow, .found, .missing:
             if target.isRow(of: key, in: state.spaces[database]) { return }
             placement = .unknown
         }
@@ -301,20 +332,6 @@ public final class Keyspace {
         openCursor = cursor
         openCursorSlot = slot
         return cursor
-    }
-
-    /// Places the slot's cursor on the row of `target` and returns its value, or nil if there is none.
-    ///
-    /// Where it stands there already nothing is searched: since the last command, or since other rows were written in
-    /// this one. LMDB keeps a cursor of a write transaction on its row, whatever other cursors change.
-    @inline(__always)
-    func seekTarget() throws(LMDBError) -> ByteView? {
-        if let openCursor, openCursorSlot == target.slot, let row = try openCursor.currentRow(),
-            row.key == target.view
-        {
-            return row.value
-        }
-        return try newCursor(target.slot).find(target.view)
     }
 
     @inline(__always)

@@ -36,12 +36,13 @@ final class FoundRows {
     private let entries: UnsafeMutablePointer<Entry>
     private let changes: UnsafePointer<TransactionChanges>
 
-    /// `changes` must live as long.
+    /// `changes` must live as long. One that is not `isUsed` takes no memory.
     @unsafe
-    init(changes: UnsafePointer<TransactionChanges>) {
+    init(changes: UnsafePointer<TransactionChanges>, isUsed: Bool) {
         unsafe self.changes = changes
-        unsafe entries = .allocate(capacity: FoundRows.capacity)
-        unsafe entries.initialize(repeating: Entry(), count: FoundRows.capacity)
+        let count = isUsed ? FoundRows.capacity : 0
+        unsafe entries = .allocate(capacity: count)
+        unsafe entries.initialize(repeating: Entry(), count: count)
     }
 
     deinit {

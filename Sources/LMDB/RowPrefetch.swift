@@ -67,7 +67,7 @@ public final class RowPrefetch {
         precondition(!isFull)
         var root = 0
         var levels = Int(unsafe codis_lmdb_root(transaction.writing, table.handle, &root))
-        if levels == 0 {
+        if levels < 0 {
             // A transaction that has just begun has to look each table up; a search would do it otherwise.
             var statistics = MDB_stat()
             unsafe mdb_stat(transaction.writing, table.handle, &statistics)
@@ -94,8 +94,8 @@ public final class RowPrefetch {
     /// walk: it might come to pages that belong to the tree no more.
     public func walk(in transaction: Transaction) {
         defer { count = 0 }
-        guard let pages = transaction.searchedPages, let foundRows = transaction.foundRows,
-            transaction.number == transactionNumber, transaction.changeCount == changeCount
+        guard let pages = transaction.searchedPages, transaction.number == transactionNumber,
+            transaction.changeCount == changeCount
         else { return }
         let limit = transaction.nextPage
         var isBelow = true
@@ -113,7 +113,7 @@ public final class RowPrefetch {
                 isBelow = true
             }
         }
-        for index in 0..<count { remember(index, pages, limit, foundRows) }
+        for index in 0..<count { remember(index, pages, limit, transaction.foundRows) }
     }
 
     @inline(__always)

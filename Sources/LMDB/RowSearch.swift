@@ -10,10 +10,21 @@ internal import Glibc
 public enum RowSearch {
     /// The row's value in its leaf, which may be written to in place if the leaf is the transaction's own.
     case found(ByteView, isWritable: Bool)
-    /// There is no such row.
-    case missing
+    /// There is no such row, and here it would be; nowhere yet in an empty table.
+    case missing(RowGap?)
     /// LMDB has to be asked.
     case unknown
+}
+
+/// Where a row is missing, for `Transaction.insert` to put it there; void as soon as anything else is changed.
+@safe
+public struct RowGap {
+    let page: UnsafeRawPointer
+    let index: Int
+    /// The levels of the tree.
+    let levels: Int
+    /// The changes before the search.
+    let changeCount: UInt64
 }
 
 /// The pages of a write transaction in the map (`PageFormat`), to search them without LMDB.
@@ -77,6 +88,17 @@ struct PageSearch {
         }
     }
 
+    /// The tree of a table.
+    struct Tree {
+        /// The page of its root.
+        let root: Int
+        let levels: Int
+        /// How many pages the map has.
+        let pages: Int
+        /// How many changes there were, for a gap to know of later ones.
+        let changeCount: UInt64
+    }
+
     /// A row on a page, and how it compares.
     @safe
     private struct Compared {
@@ -101,57 +123,45 @@ struct PageSearch {
         }
     }
 
-    /// The row under `key` in the tree whose root is the page `root`; `pages` is how many the map has.
+    /// The row under `key` in `tree`.
     @inline(__always)
-    func find(_ key: ByteView, root: Int, levels: Int, pages: Int) -> RowSearch {
+    func find(_ key: ByteView, in tree: Tree) -> RowSearch {
         guard key.count >= PageSearch.numberLength else { return .unknown }
-        return find(Wanted(key, isDeep: false), root, levels, pages)
+        return find(Wanted(key, isDeep: false), in: tree)
     }
 
-    private func find(_ wanted: Wanted, _ root: Int, _ levels: Int, _ pages: Int) -> RowSearch {
-        find(wanted, root, levels, pages) { _ in }
-    }
+    private func find(_ wanted: Wanted, in tree: Tree) -> RowSearch { find(wanted, in: tree) { _ in } }
 
     /// As `find`, for a deep key of `table`; the row is sought in `rows` first, and remembered there.
     @inline(__always)
-    func find(_ key: ByteView, root: Int, levels: Int, pages: Int, table: UInt32, in rows: FoundRows) -> RowSearch {
+    func find(_ key: ByteView, in tree: Tree, table: UInt32, rows: FoundRows) -> RowSearch {
         guard key.count >= PageSearch.deepLength else { return .unknown }
         let wanted = Wanted(key, isDeep: true)
         if let place = rows.place(of: wanted, in: table), let row = value(at: place, wanted) { return row }
-        return find(wanted, root, levels, pages, table, rows)
+        return find(wanted, in: tree, table, rows)
     }
 
-    private func find(
-        _ wanted: Wanted,
-        _ root: Int,
-        _ levels: Int,
-        _ pages: Int,
-        _ table: UInt32,
-        _ rows: FoundRows
-    ) -> RowSearch {
-        find(wanted, root, levels, pages) { place in
+    private func find(_ wanted: Wanted, in tree: Tree, _ table: UInt32, _ rows: FoundRows) -> RowSearch {
+        find(wanted, in: tree) { place in
             unsafe rows.remember(place, isOwn: isOwn(place.page), of: wanted, in: table)
         }
     }
 
     /// Searches from the root on, and lends the place of what is found to `body`.
     @inline(__always)
-    private func find(
-        _ wanted: Wanted,
-        _ root: Int,
-        _ levels: Int,
-        _ pages: Int,
-        _ body: (FoundRows.Place) -> Void
-    ) -> RowSearch {
+    private func find(_ wanted: Wanted, in tree: Tree, _ body: (FoundRows.Place) -> Void) -> RowSearch {
         // What all rows of the page lie between, as far as their heads are what is wanted.
         var low: UInt64 = 0
         var high = UInt64.max
-        guard let page = unsafe leaf(wanted, root, levels, pages, &low, &high) else { return .unknown }
+        guard let page = unsafe leaf(wanted, in: tree, &low, &high) else { return .unknown }
         switch unsafe findInLeaf(page, wanted, low, high) {
         case .found(let index):
             body(unsafe FoundRows.Place(page: page, index: index))
             return unsafe value(page, index)
-        case .missing: return .missing
+        case .missing(let index):
+            return unsafe .missing(
+                RowGap(page: page, index: index, levels: tree.levels, changeCount: tree.changeCount)
+            )
         case .unknown: return .unknown
         }
     }
@@ -167,23 +177,16 @@ struct PageSearch {
 
     /// The leaf where the key belongs, and the limits of what lies there.
     @inline(__always)
-    func leaf(
-        _ wanted: Wanted,
-        _ root: Int,
-        _ levels: Int,
-        _ pages: Int,
-        _ low: inout UInt64,
-        _ high: inout UInt64
-    ) -> UnsafeRawPointer? {
-        guard levels > 0, levels <= PageFormat.mostLevels else { return nil }
-        var number = root
-        for _ in 1..<levels {
-            guard let page = unsafe page(number, of: pages), let next = unsafe child(page, wanted, &low, &high) else {
-                return nil
-            }
+    private func leaf(_ wanted: Wanted, in tree: Tree, _ low: inout UInt64, _ high: inout UInt64) -> UnsafeRawPointer? {
+        guard tree.levels > 0, tree.levels <= PageFormat.mostLevels else { return nil }
+        var number = tree.root
+        for _ in 1..<tree.levels {
+            guard let page = unsafe page(number, of: tree.pages),
+                let next = unsafe child(page, wanted, &low, &high)
+            else { return nil }
             number = next
         }
-        return unsafe page(number, of: pages)
+        return unsafe page(number, of: tree.pages)
     }
 
     /// The page with this number in a map of `pages` pages; the first two are no pages of trees.
@@ -271,7 +274,7 @@ struct PageSearch {
     }
 
     /// What there is of a row in the leaf where it belongs.
-    enum LeafSearch {
+    private enum LeafSearch {
         case found(Int)
         /// It would be the one with this index.
         case missing(Int)
@@ -279,7 +282,7 @@ struct PageSearch {
     }
 
     @inline(__always)
-    func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> LeafSearch {
+    private func findInLeaf(_ page: UnsafeRawPointer, _ wanted: Wanted, _ low: UInt64, _ high: UInt64) -> LeafSearch {
         // Its head and its slots come at once, instead of one after the other.
         unsafe codis_prefetch(page + 64)
         unsafe codis_prefetch(page + 128)
@@ -428,12 +431,11 @@ extension Transaction {
         guard let pages = searchedPages else { return .unknown }
         var root = 0
         let levels = Int(unsafe codis_lmdb_root(writing, table.handle, &root))
-        guard levels > 0 else { return .unknown }
-        switch number {
-        case .behindTwoBytes: return pages.find(key, root: root, levels: levels, pages: nextPage)
-        case .behindTenBytes:
-            guard let foundRows else { return .unknown }
-            return pages.find(key, root: root, levels: levels, pages: nextPage, table: table.handle, in: foundRows)
+        guard levels > 0 else { return levels == 0 ? .missing(nil) : .unknown }
+        let tree = PageSearch.Tree(root: root, levels: levels, pages: nextPage, changeCount: changeCount)
+        return switch number {
+        case .behindTwoBytes: pages.find(key, in: tree)
+        case .behindTenBytes: pages.find(key, in: tree, table: table.handle, rows: foundRows)
         }
     }
 }

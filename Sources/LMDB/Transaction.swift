@@ -23,8 +23,8 @@ public final class Transaction: @unchecked Sendable {
     private var handle: OpaquePointer?
     /// To search without LMDB; only in write transactions.
     var searchedPages: PageSearch?
-    /// What `search` and `RowPrefetch` remember; only in write transactions.
-    let foundRows: FoundRows?
+    /// What `search` and `RowPrefetch` remember; only write transactions do.
+    let foundRows: FoundRows
     private let changes: UnsafeMutablePointer<TransactionChanges>
 
     /// A transaction that has not begun.
@@ -32,7 +32,7 @@ public final class Transaction: @unchecked Sendable {
         self.environment = environment
         unsafe changes = .allocate(capacity: 1)
         unsafe changes.initialize(to: TransactionChanges())
-        foundRows = writes ? unsafe FoundRows(changes: changes) : nil
+        foundRows = unsafe FoundRows(changes: changes, isUsed: writes)
     }
 
     /// Begins a transaction that has not begun, or has ended.

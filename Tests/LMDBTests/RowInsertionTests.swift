@@ -29,9 +29,9 @@ struct RowInsertionTests {
         ByteView.with(key) { key in
             // Those with their first ten bytes in common are spread by what stands behind.
             let number = key[0] == 0 && key[1] == 1 ? RowNumber.behindTenBytes : .behindTwoBytes
-            guard let memory = unsafe transaction.insert(key, count: value.count, in: table, by: number) else {
-                return false
-            }
+            guard case .missing(let gap?) = transaction.search(key, in: table, by: number),
+                let memory = unsafe transaction.insert(key, count: value.count, in: table, at: gap)
+            else { return false }
             unsafe memory.copyBytes(from: value)
             return true
         }
