@@ -11,9 +11,10 @@ internal import RESP
 /// is replayed, nothing is recorded. What belongs together is gathered in a unit first: see `EffectUnit`.
 final class EffectStream {
     /// The log; nil until it was replayed.
-    private(set) var log: CommandLog?
+    private(set) var log: CommandLog? { didSet { lentLog = log.map { Lent($0) } } }
+    private(set) var lentLog: Lent<CommandLog>?
     /// What commands are recorded into: the log, or nothing as long as a master's stream goes into that.
-    private var recorder: CommandLog?
+    private var recorder: Lent<CommandLog>?
     /// The end of the open unit ends the recording.
     private var stopsAfterUnit = false
     /// The database that the next effect finds selected, -1 when it must be preceded by SELECT in any case.
@@ -28,7 +29,7 @@ final class EffectStream {
     /// Begins to record into `log`.
     func begin(_ log: CommandLog, database: Int) {
         self.log = log
-        recorder = log
+        recorder = lentLog
         self.database = database
         selected = database
     }
@@ -60,7 +61,7 @@ final class EffectStream {
     /// Records again; what comes next says which database it is in.
     func startRecording() {
         stopsAfterUnit = false
-        recorder = log
+        recorder = lentLog
         database = -1
     }
 
@@ -68,7 +69,7 @@ final class EffectStream {
     func appendPing() {
         guard let recorder else { return }
         do throws(CommandLogError) {
-            try recorder.append("*1\r\n$4\r\nPING\r\n")
+            try recorder.object.append("*1\r\n$4\r\nPING\r\n")
         } catch {
             fail(error)
         }
@@ -76,19 +77,19 @@ final class EffectStream {
 
     /// Where the log ends that was written.
     @inline(__always)
-    var endOffset: UInt64 { log?.endOffset ?? 0 }
+    var endOffset: UInt64 { lentLog?.lend { $0.endOffset } ?? 0 }
 
     /// How many bytes wait for the end of the tick.
     @inline(__always)
-    var pendingBytes: Int { log?.pendingBytes ?? 0 }
+    var pendingBytes: Int { lentLog?.lend { $0.pendingBytes } ?? 0 }
 
     /// Whether so many bytes can be written for certain.
     @inline(__always)
-    func ensureRoom(bytes: Int) -> Bool { log?.ensureRoom(bytes: bytes) ?? true }
+    func ensureRoom(bytes: Int) -> Bool { lentLog?.lend { $0.ensureRoom(bytes: bytes) } ?? true }
 
     /// Where the next byte goes, or the unit that is open.
     @inline(__always)
-    var offset: UInt64 { log?.endOffsetIncludingPending ?? 0 }
+    var offset: UInt64 { lentLog?.lend { $0.endOffsetIncludingPending } ?? 0 }
 
     /// Appends a request that is canonical multibulk already.
     @inline(__always)
@@ -98,9 +99,9 @@ final class EffectStream {
             prepareUnit(database)
             return unit.append(request)
         }
-        if database != self.database { select(database, log) }
+        if database != self.database { select(database, log.object) }
         do throws(CommandLogError) {
-            try log.append(request)
+            try log.lend { log throws(CommandLogError) in try log.append(request) }
         } catch {
             fail(error)
         }
@@ -125,7 +126,7 @@ final class EffectStream {
 
     /// Appends a command.
     func append(_ arguments: [ByteView], database: Int) {
-        guard let log = recorder else { return }
+        guard let log = recorder?.object else { return }
         if unit.depth != 0 {
             prepareUnit(database)
             unit.bytes.appendRequestHeader(argumentCount: arguments.count)
@@ -143,7 +144,7 @@ final class EffectStream {
 
     /// Appends the arguments of a command that came in another form than the log's; its name is `name`.
     func append(_ arguments: borrowing Arguments, name: String, database: Int) {
-        guard let log = recorder else { return }
+        guard let log = recorder?.object else { return }
         if unit.depth != 0 {
             prepareUnit(database)
             unit.bytes.appendRequestHeader(argumentCount: arguments.count)
@@ -225,7 +226,7 @@ final class EffectStream {
                 recorder = nil
             }
         }
-        guard let log = recorder, unit.effectCount > 0 || unit.isMarked else { return true }
+        guard let log = recorder?.object, unit.effectCount > 0 || unit.isMarked else { return true }
         do throws(CommandLogError) {
             if log.pendingBytes > 0, log.pendingBytes + unit.bytes.count > longestFrame {
                 do throws(CommandLogError) {

@@ -42,7 +42,12 @@ extension Server {
     /// Runs the request that `call` holds, or replies why not.
     @inline(__always)
     func execute(_ call: CommandCall) {
-        guard let command = commands.find(call.arguments[0]) else { return refuseUnknown(call) }
+        guard let command = commands.lookUp(call.arguments[0]) else { return refuseUnknown(call) }
+        command.lend { execute($0, call) }
+    }
+
+    @inline(__always)
+    private func execute(_ command: Command, _ call: CommandCall) {
         guard command.arity.accepts(call.arguments.count) else {
             return refuse(call, "ERR wrong number of arguments for '\(command.name)' command")
         }
@@ -149,9 +154,9 @@ extension Server {
     @inline(__always)
     private func hasRoom(for command: Command, _ bytes: Int, _ argumentCount: Int) -> Bool {
         if command.flags.contains(.denyOutOfMemory) {
-            return keyspace.ensureRoom(bytes: bytes) && effects.ensureRoom(bytes: bytes + Server.logReserve)
+            return withKeyspace { $0.ensureRoom(bytes: bytes) } && effects.ensureRoom(bytes: bytes + Server.logReserve)
         }
-        return keyspace.ensureRoomForDelete(rows: argumentCount) && effects.ensureRoom(bytes: bytes + 256)
+        return withKeyspace { $0.ensureRoomForDelete(rows: argumentCount) } && effects.ensureRoom(bytes: bytes + 256)
     }
 
     /// Bytes of the log that only deletes may use when the disk is full.

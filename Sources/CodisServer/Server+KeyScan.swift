@@ -50,9 +50,10 @@ extension Server {
     /// Announces the keys of the request that was just decoded in `input`, and the elements that it names behind them.
     @inline(__always)
     private func announceKeys(ofRequest input: ByteView, _ database: Int, to keyspace: Keyspace) {
-        guard let command = commands.find(keyScan.decoder.argument(0, in: input)) else { return }
-        announce(command.keys, in: input, to: keyspace) { keyspace.announce($0, in: database) }
-        announce(command.elements, in: input, to: keyspace) { keyspace.announceElement($0, in: database) }
+        guard let command = commands.lookUp(keyScan.decoder.argument(0, in: input)) else { return }
+        let (keys, elements) = command.lend { ($0.keys, $0.elements) }
+        announce(keys, in: input, to: keyspace) { keyspace.announce($0, in: database) }
+        announce(elements, in: input, to: keyspace) { keyspace.announceElement($0, in: database) }
     }
 
     /// Has the arguments at these positions announced, until there is no more room for them.

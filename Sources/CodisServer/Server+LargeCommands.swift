@@ -166,7 +166,7 @@ extension Server {
         } else if keyspace.commitIsDue {
             writeFrameInTick()
             commandStart = (effects.offset, effects.selected)
-            try change { () throws(KeyspaceError) in try commitUnderPressure() }
+            try change { keyspace throws(KeyspaceError) in try commitUnderPressure() }
         }
     }
 }

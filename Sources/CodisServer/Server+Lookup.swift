@@ -9,8 +9,11 @@ extension Server {
     /// The record of `key` for a command that reads; counted as a hit or a miss.
     @inline(__always)
     func lookupRead(_ key: ByteView, _ call: CommandCall) -> Record? {
-        let found = keyspace.find(key, in: call.database)
-        keyspace.noteReadOfLastFound()
+        let found = withKeyspace { keyspace in
+            let found = keyspace.find(key, in: call.database)
+            keyspace.noteReadOfLastFound()
+            return found
+        }
         if let record = current(found, of: key, in: call.database, call) {
             statistics.keyspaceHits += 1
             return record
@@ -28,13 +31,13 @@ extension Server {
     /// The record of `key` for a command that is about to make it another string.
     @inline(__always)
     func lookupWriteString(_ key: ByteView, _ call: CommandCall) -> Record? {
-        current(keyspace.findForString(key, in: call.database), of: key, in: call.database, call)
+        current(withKeyspace { $0.findForString(key, in: call.database) }, of: key, in: call.database, call)
     }
 
     /// The record of `key` in `database` for a command that is about to change it.
     @inline(__always)
     func lookupWrite(_ key: ByteView, in database: Int, _ call: CommandCall) -> Record? {
-        current(keyspace.findForChange(key, in: database), of: key, in: database, call)
+        current(withKeyspace { $0.findForChange(key, in: database) }, of: key, in: database, call)
     }
 
     /// `record` unless it has expired, in which case the key is deleted.
@@ -50,7 +53,7 @@ extension Server {
             expire(key, in: database)
             return nil
         }
-        keyspace.touchLastFound(seconds: UInt32(truncatingIfNeeded: call.now / 1000))
+        withKeyspace { $0.touchLastFound(seconds: UInt32(truncatingIfNeeded: call.now / 1000)) }
         return record
     }
 

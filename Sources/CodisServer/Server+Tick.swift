@@ -73,7 +73,7 @@ extension Server {
             } while announced < count && !keyspace.isPrefetchFull
             if looksAhead { prefetchAnnounced() }
             repeat {
-                arrivals.waiting[begun].runArrived()
+                arrivals.waiting[begun].runArrived(self)
                 begun += 1
             } while begun < announced && clock.monotonicNanoseconds < end
         } while begun < count && clock.monotonicNanoseconds < end
@@ -120,7 +120,7 @@ extension Server {
                 refuseUnlogged(session, outcome)
             } else {
                 session.hasWritten = false
-                session.flush()
+                session.flush(self)
                 if !session.isFlushed { checkOutputLimits(session) }
             }
         }
@@ -142,7 +142,12 @@ extension Server {
 
     /// Writes the effects of the tick to the log, and syncs them if that is asked for.
     private func writeLog() -> LogOutcome {
-        guard let commandLog = effects.log else { return .written }
+        guard let commandLog = effects.lentLog else { return .written }
+        return commandLog.lend { writeLog($0) }
+    }
+
+    @inline(__always)
+    private func writeLog(_ commandLog: CommandLog) -> LogOutcome {
         if let failure = effects.failure ?? commandLog.failure {
             refuseWrites("Errors writing to the AOF file: \(failure)")
             return .failed

@@ -19,7 +19,8 @@ final class Server: @unchecked Sendable {
     let commands: CommandTable
     let commandStatistics: CommandStatistics
     /// The data; another object after a full resync.
-    var keyspace: Keyspace
+    var keyspace: Keyspace { didSet { lentKeyspace = Lent(keyspace) } }
+    fileprivate var lentKeyspace: Lent<Keyspace>
     let effects = EffectStream()
 
     /// The call that all commands of clients share.
@@ -147,6 +148,7 @@ final class Server: @unchecked Sendable {
         self.log = log
         self.loop = loop
         self.keyspace = keyspace
+        lentKeyspace = Lent(keyspace)
         self.commands = commands
         commandStatistics = CommandStatistics(count: commands.rows.count)
         call = CommandCall(effects: effects)
@@ -232,5 +234,15 @@ enum HexDigits {
     static func random(count: Int) -> String {
         var generator = SystemRandomNumberGenerator()
         return String((0..<count).map { _ in Array("0123456789abcdef")[Int(generator.next(upperBound: UInt(16)))] })
+    }
+}
+
+extension Server {
+    /// Lends the data to `body`, for what commands do most.
+    @inline(__always)
+    func withKeyspace<Result, Failure>(
+        _ body: (Keyspace) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try lentKeyspace.lend(body)
     }
 }

@@ -53,7 +53,7 @@ struct SessionModes: OptionSet {
 final class Session: @unchecked Sendable {
     /// Distinguishes sessions for ever; later ones have greater numbers.
     let identifier: Int
-    unowned(unsafe) private let serverReference: Server
+    private let lentServer: Lent<Server>
     /// The connection; nil for a virtual session, and after it was closed.
     var context: ChannelHandlerContext? { unsafe contextReference?.takeUnretainedValue() }
     // The pipeline holds the context until after it has told that the connection is gone.
@@ -140,7 +140,7 @@ final class Session: @unchecked Sendable {
         isUnixSocket: Bool = false
     ) {
         self.identifier = identifier
-        unsafe serverReference = server
+        lentServer = Lent(server)
         unsafe contextReference = context.map { unsafe Unmanaged.passUnretained($0) }
         fileDescriptor = Session.descriptor(of: context)
         self.address = address
@@ -150,7 +150,7 @@ final class Session: @unchecked Sendable {
         isAuthenticated = context == nil
     }
 
-    var server: Server { unsafe serverReference }
+    var server: Server { lentServer.object }
     /// Whether further commands wait.
     var isHeld: Bool { !holds.isEmpty }
     var isVirtual: Bool { address.isEmpty }
@@ -181,6 +181,11 @@ final class Session: @unchecked Sendable {
     /// A connection that fails within a command, of another session even, may give what it still has, and is closed: no
     /// reply can reach it, and requests do not run within others.
     func receive(_ buffer: ByteBuffer) {
+        lentServer.lend { receive(buffer, for: $0) }
+    }
+
+    @inline(__always)
+    private func receive(_ buffer: ByteBuffer, for server: Server) {
         guard !closesAfterReply, isOpen, !server.isProcessing else { return }
         lastInteractionMilliseconds = server.clock.milliseconds
         if arrived.readableBytes > 0, arrived.readableBytes + buffer.readableBytes <= Session.mostArrived {
@@ -209,28 +214,27 @@ final class Session: @unchecked Sendable {
         }
     }
 
-    /// As `runArrived()`, out of turn.
+    /// As `runArrived`, out of turn.
     private func runArrivedNow() {
         guard arrived.readableBytes > 0, !server.isProcessing else { return }
         scanned = 0
         _ = server.clock.readMonotonic()
-        runArrived()
+        runArrived(server)
     }
 
     /// Runs the requests that are complete in what arrived; the clock was just read.
     ///
     /// The cron reads the time of day; between two of its turns the monotonic clock carries it on.
-    func runArrived() {
+    func runArrived(_ server: Server) {
         guard arrived.readableBytes > 0 else { return }
         // It goes back to who reads before its bytes are read again.
         var buffer = ByteBuffer()
         swap(&buffer, &arrived)
         guard !closesAfterReply, isOpen else { return }
-        let server = server
         turnStartNanoseconds = server.clock.monotonicNanoseconds
         server.statistics.networkInputBytes += buffer.readableBytes
         if rest.readableBytes == 0, !isHeld {
-            let consumed = unsafe buffer.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes)) }
+            let consumed = unsafe buffer.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes), server) }
             buffer.moveReaderIndex(forwardBy: consumed)
             if buffer.readableBytes > 0 { keep(&buffer) }
         } else {
@@ -280,7 +284,7 @@ final class Session: @unchecked Sendable {
     private func processRest() {
         guard rest.readableBytes > 0 else { return }
         scanned = 0
-        let consumed = unsafe rest.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes)) }
+        let consumed = unsafe rest.withUnsafeReadableBytes { bytes in unsafe process(ByteView(bytes), server) }
         rest.moveReaderIndex(forwardBy: consumed)
         if rest.readableBytes == 0 {
             if rest.capacity > Session.largestBufferKept { rest = ByteBuffer() } else { rest.clear() }
@@ -297,8 +301,7 @@ final class Session: @unchecked Sendable {
     private var needed = 0
 
     /// Runs the requests in `input`; gives the number of bytes that are done with.
-    private func process(_ input: ByteView) -> Int {
-        let server = server
+    private func process(_ input: ByteView, _ server: Server) -> Int {
         let call = server.call
         call.begin(self)
         swap(&call.reply, &output)
@@ -388,7 +391,7 @@ final class Session: @unchecked Sendable {
     ///
     /// Nearly always the socket takes all of them at once, and then NIO's queue of writes, which costs as much as a
     /// command does, need not be gone through. What the socket does not take waits there.
-    func flush() {
+    func flush(_ server: Server) {
         guard isOpen else { return output.clear() }
         server.statistics.networkOutputBytes += output.readableBytes
         if output.readableBytes > 0 { writeToSocket() }

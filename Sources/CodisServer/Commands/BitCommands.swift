@@ -30,7 +30,7 @@ enum BitCommands {
         let byte = record.map { storedByte(server, $0, at: offset >> 3) } ?? 0
         let mask = UInt8(0x80) >> UInt8(offset & 7)
         var changed = bit == 1 ? byte | mask : byte & ~mask
-        try server.change { () throws(KeyspaceError) in
+        try server.change { keyspace throws(KeyspaceError) in
             try unsafe withUnsafeBytes(of: &changed) { bytes throws(KeyspaceError) in
                 let view = unsafe ByteView(bytes)
                 _ = try server.keyspace.writeString(key, in: call.database, at: offset >> 3, view)
@@ -140,13 +140,13 @@ enum BitCommands {
         if length > 0 {
             let result = combined(server, call, operation, length: length)
             try ByteView.with(result) { result throws(CommandError) in
-                try server.change { () throws(KeyspaceError) in
-                    try server.keyspace.setString(target, in: call.database, to: result, encoding: StringEncoding.raw)
+                try server.change { keyspace throws(KeyspaceError) in
+                    try keyspace.setString(target, in: call.database, to: result, encoding: StringEncoding.raw)
                 }
             }
             server.notify(.string, "set", target, call)
-        } else if try server.change({ () throws(KeyspaceError) in
-            try server.keyspace.remove(target, in: call.database)
+        } else if try server.change({ keyspace throws(KeyspaceError) in
+            try keyspace.remove(target, in: call.database)
         }) {
             server.notify(.generic, "del", target, call)
         }

@@ -79,7 +79,7 @@ final class CombinedStore<Value: CombinedValue> {
         }
         var value = value
         let builder = ValueBuilder(server.keyspace, key: call.arguments[1], in: call.database, type: Value.type)
-        try server.change { () throws(KeyspaceError) in
+        try server.change { keyspace throws(KeyspaceError) in
             do throws(KeyspaceError) {
                 while try !value.advance(arguments, most: 1_024, into: builder) {}
             } catch {
@@ -108,7 +108,7 @@ final class CombinedStore<Value: CombinedValue> {
         let (server, destination, database) = (arguments.server, arguments.argument(1), arguments.database)
         let wasThere = arguments.find(1) != nil
         let encoding = value.encoding(count: builder.count, server)
-        try server.change { () throws(KeyspaceError) in _ = try builder.finish(encoding: encoding) }
+        try server.change { keyspace throws(KeyspaceError) in _ = try builder.finish(encoding: encoding) }
         if !server.notifiedEvents.isEmpty {
             if builder.count > 0 {
                 server.publishEvent(Value.eventClass, value.event, destination, in: database)
@@ -146,7 +146,7 @@ final class CombinedStore<Value: CombinedValue> {
             let isLast = attempts >= Self.mostAttempts
             var isDone = false
             repeat {
-                isDone = try server.change { () throws(KeyspaceError) in
+                isDone = try server.change { keyspace throws(KeyspaceError) in
                     try value.advance(arguments, most: Self.membersOfStep, into: builder)
                 }
             } while isLast && !isDone

@@ -33,7 +33,7 @@ final class CommandTable {
 
     private struct Entry {
         var name = Name(low: 0, high: 0, count: -1)
-        unowned(unsafe) var command: Command?
+        var command: Lent<Command>?
     }
 
     /// A name of up to 16 bytes: its first eight and its last eight, or what there is.
@@ -60,9 +60,9 @@ final class CommandTable {
         unsafe entries.deallocate()
     }
 
-    /// The command called `name`, if there is one.
+    /// The command called `name`, if there is one; it lives as long as the table.
     @inline(__always)
-    func find(_ name: ByteView) -> Command? {
+    func lookUp(_ name: ByteView) -> Lent<Command>? {
         guard let key = CommandTable.key(name) else { return findLong(name) }
         var index = key.hash
         // Every table has empty entries, where the search ends.
@@ -73,6 +73,9 @@ final class CommandTable {
             index = (index + 1) & (CommandTable.entryCount - 1)
         }
     }
+
+    /// The command called `name`, if there is one.
+    func find(_ name: ByteView) -> Command? { lookUp(name)?.object }
 
     /// The command called `name`, if there is one.
     func find(_ name: String) -> Command? { ByteView.with(name) { find($0) } }
@@ -89,7 +92,7 @@ final class CommandTable {
 
     // MARK: Names
 
-    private func findLong(_ name: ByteView) -> Command? {
+    private func findLong(_ name: ByteView) -> Lent<Command>? {
         let count = name.count
         // Those of a family differ in their last bytes.
         search: for entry in longNames where entry.name.count == count {
@@ -98,7 +101,7 @@ final class CommandTable {
                 index -= 1
                 if CommandTable.folded(name[index]) != entry.name[index] { continue search }
             }
-            return rows[entry.row]
+            return Lent(rows[entry.row])
         }
         return nil
     }
@@ -112,7 +115,7 @@ final class CommandTable {
         // There are far fewer commands than entries.
         while unsafe entries[index].name.count >= 0 { index = (index + 1) & (CommandTable.entryCount - 1) }
         unsafe entries[index].name = key
-        unsafe entries[index].command = command
+        unsafe entries[index].command = Lent(command)
     }
 
     private func remove(_ name: [UInt8]) {

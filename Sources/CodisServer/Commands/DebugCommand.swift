@@ -106,8 +106,8 @@ enum DebugCommand {
                     throw .outOfSpace
                 }
                 try ByteView.with(value) { value throws(CommandError) in
-                    try server.change { () throws(KeyspaceError) in
-                        try server.keyspace.setString(key, in: call.database, to: value)
+                    try server.change { keyspace throws(KeyspaceError) in
+                        try keyspace.setString(key, in: call.database, to: value)
                     }
                     server.effects.append("SET", key, value, database: call.database)
                 }
@@ -115,7 +115,7 @@ enum DebugCommand {
             if server.keyspace.commitIsDue {
                 server.writeFrameInTick()
                 server.commandStart = (server.effects.offset, server.effects.selected)
-                try server.change { () throws(KeyspaceError) in try server.commitUnderPressure() }
+                try server.change { keyspace throws(KeyspaceError) in try server.commitUnderPressure() }
             }
         }
         server.needsTickEnd()

@@ -58,8 +58,8 @@ enum ExpireCommands {
             call.propagateDelete(key)
         } else {
             // Where keys do not expire by themselves, one whose time is over waits for the DEL.
-            try server.change { () throws(KeyspaceError) in
-                _ = try server.keyspace.setExpiry(key, in: call.database, atMilliseconds: max(1, when))
+            try server.change { keyspace throws(KeyspaceError) in
+                _ = try keyspace.setExpiry(key, in: call.database, atMilliseconds: max(1, when))
             }
             call.dirty += 1
             // Also when the time stays the same.
@@ -80,8 +80,8 @@ enum ExpireCommands {
         }
         server.watches.isSuspended = true
         defer { server.watches.isSuspended = false }
-        try server.change { () throws(KeyspaceError) in
-            _ = try server.keyspace.setExpiry(key, in: call.database, atMilliseconds: 0)
+        try server.change { keyspace throws(KeyspaceError) in
+            _ = try keyspace.setExpiry(key, in: call.database, atMilliseconds: 0)
         }
         call.dirty += 1
         call.reply.writeReplyOne()

@@ -36,7 +36,7 @@ enum HashCommands {
     /// `HGET key field` in O(log n).
     static func hget(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard let record = try server.find(.hash, 1, call, .read),
-            let value = server.keyspace.reader.value(of: call.arguments[2], in: record)
+            let value = server.withKeyspace({ $0.reader.value(of: call.arguments[2], in: record) })
         else { return call.reply.writeReplyNullBulk() }
         server.writeReplyBulk(value, to: call)
     }
@@ -136,8 +136,8 @@ enum HashCommands {
         guard call.arguments.count % 2 == 0 else { throw .message("ERR wrong number of arguments for HMSET") }
         _ = try server.find(.hash, 1, call, .write)
         let count = (call.arguments.count - 2) / 2
-        _ = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.setFields(
+        _ = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setFields(
                 call.arguments[1],
                 in: call.database,
                 count: count,
@@ -224,8 +224,8 @@ enum HashCommands {
     static func hdel(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard let record = try server.find(.hash, 1, call, .write) else { return call.reply.writeReplyZero() }
         let before = record.count
-        let removed = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.removeElements(
+        let removed = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.removeElements(
                 call.arguments[1],
                 in: call.database,
                 type: .hash,

@@ -216,7 +216,7 @@ extension Server {
     /// Makes `key` this value; its expiry stays.
     fileprivate func store(_ counter: HyperLogLog, at key: ByteView, _ call: CommandCall) throws(CommandError) {
         try ByteView.with(counter.bytes) { bytes throws(CommandError) in
-            try change { () throws(KeyspaceError) in
+            try change { keyspace throws(KeyspaceError) in
                 try keyspace.updateString(key, in: call.database, to: bytes, encoding: StringEncoding.raw)
             }
         }
@@ -231,7 +231,7 @@ extension Server {
         _ call: CommandCall
     ) throws(CommandError) {
         try ByteView.with(Array(bytes)) { bytes throws(CommandError) in
-            _ = try change { () throws(KeyspaceError) in
+            _ = try change { keyspace throws(KeyspaceError) in
                 try keyspace.writeString(key, in: call.database, at: offset, bytes)
             }
         }

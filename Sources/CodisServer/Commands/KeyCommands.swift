@@ -73,8 +73,8 @@ enum KeyCommands {
     private static func renameChecked(_ server: Server, _ call: CommandCall) throws(CommandError) {
         let key = call.arguments[1]
         let newKey = call.arguments[2]
-        _ = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.rename(key, in: call.database, to: newKey, in: call.database)
+        _ = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.rename(key, in: call.database, to: newKey, in: call.database)
         }
         call.dirty += 1
         server.notify(.generic, "rename_from", key, call)
@@ -93,8 +93,8 @@ enum KeyCommands {
         guard server.lookupWrite(key, call) != nil, server.lookupWrite(key, in: destination, call) == nil else {
             return call.reply.writeReplyZero()
         }
-        _ = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.rename(key, in: call.database, to: key, in: destination)
+        _ = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.rename(key, in: call.database, to: key, in: destination)
         }
         call.dirty += 1
         call.reply.writeReplyOne()
@@ -133,7 +133,7 @@ enum KeyCommands {
 extension Server {
     /// Deletes a key that is there, on behalf of a command.
     func removeKey(_ key: ByteView, _ call: CommandCall) throws(CommandError) {
-        _ = try change { () throws(KeyspaceError) in try keyspace.remove(key, in: call.database) }
+        _ = try change { keyspace throws(KeyspaceError) in try keyspace.remove(key, in: call.database) }
         call.dirty += 1
         notify(.generic, "del", key, call)
     }

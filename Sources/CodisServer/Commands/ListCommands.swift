@@ -93,8 +93,8 @@ enum ListCommands {
     ) throws(CommandError) {
         let key = call.arguments[1]
         let count = call.arguments.count - 2
-        let length = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.pushElements(
+        let length = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.pushElements(
                 key,
                 in: call.database,
                 at: end,
@@ -135,8 +135,8 @@ enum ListCommands {
         guard let record = try server.findList(1, call, .write) else { throw .noSuchKey }
         let index = try call.arguments.integer(at: 2)
         guard let position = ListRange.position(index, count: record.count) else { throw .indexOutOfRange }
-        try server.change { () throws(KeyspaceError) in
-            try server.keyspace.setElement(
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setElement(
                 key,
                 in: call.database,
                 at: position,
@@ -155,8 +155,8 @@ enum ListCommands {
         let isAfter = call.arguments[2].equalsIgnoringCase("after")
         guard isAfter || call.arguments[2].equalsIgnoringCase("before") else { throw .syntax }
         guard try server.findList(1, call, .read) != nil else { return call.reply.writeReplyZero() }
-        let length = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.insertElement(
+        let length = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.insertElement(
                 key,
                 in: call.database,
                 isAfter ? .after : .before,
@@ -178,8 +178,8 @@ enum ListCommands {
     static func lrem(_ server: Server, _ call: CommandCall) throws(CommandError) {
         let count = try call.arguments.integer(at: 2)
         guard try server.findList(1, call, .write) != nil else { return call.reply.writeReplyZero() }
-        let removed = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.removeElements(
+        let removed = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.removeElements(
                 call.arguments[1],
                 in: call.database,
                 equalTo: call.arguments[3],
@@ -198,8 +198,8 @@ enum ListCommands {
         let stop = try call.arguments.integer(at: 3)
         guard let record = try server.findList(1, call, .write) else { return call.reply.writeReplyOK() }
         let range = ListRange.clamped(start, stop, count: record.count) ?? 0..<0
-        try server.change { () throws(KeyspaceError) in
-            try server.keyspace.trimList(key, in: call.database, to: range)
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.trimList(key, in: call.database, to: range)
         }
         call.dirty += 1
         server.notify(.list, "ltrim", key, call)
@@ -257,7 +257,7 @@ extension Server {
         isSilent: Bool = false,
         _ body: (ElementBytes) -> Void
     ) throws(CommandError) {
-        let left = try change { () throws(KeyspaceError) in
+        let left = try change { keyspace throws(KeyspaceError) in
             try keyspace.popElement(key, in: call.database, from: end, body)
         }
         call.dirty += 1
@@ -271,7 +271,7 @@ extension Server {
     ///
     /// `element` must not be a view of a stored value.
     func pushElement(_ key: ByteView, at end: ListEnd, _ element: ByteView, _ call: CommandCall) throws(CommandError) {
-        _ = try change { () throws(KeyspaceError) in
+        _ = try change { keyspace throws(KeyspaceError) in
             try keyspace.pushElements(key, in: call.database, at: end, limits: listLimits, count: 1) { _ in element }
         }
         call.dirty += 1
@@ -295,7 +295,7 @@ extension Server {
         // A list that is turned has one element less when the other comes.
         if source == destination { limits.entries += 1 }
         let left = try ByteView.with(element) { element throws(CommandError) in
-            try change { () throws(KeyspaceError) in
+            try change { keyspace throws(KeyspaceError) in
                 // Pushed before it is taken off: so a list of one element that is turned stays, with its expiry.
                 _ = try keyspace.pushElements(destination, in: call.database, at: .head, limits: limits, count: 1) {
                     _ in

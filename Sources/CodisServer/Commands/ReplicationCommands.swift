@@ -108,7 +108,7 @@ enum ReplicationCommands {
         server.loop.execute { [weak session] in
             guard let session, session.isOpen, !session.closesAfterReply else { return }
             server.clock.readAll()
-            session.flush()
+            session.flush(server)
             server.attach(session, request: request)
         }
     }

@@ -43,7 +43,7 @@ enum ServerCommands {
     static func flushdb(_ server: Server, _ call: CommandCall) throws(CommandError) {
         let count = server.keyspace.keyCount(in: call.database)
         if count > 0 {
-            try server.change { () throws(KeyspaceError) in try server.keyspace.removeAll(in: call.database) }
+            try server.change { keyspace throws(KeyspaceError) in try keyspace.removeAll(in: call.database) }
             call.dirty += count
             server.scheduleReclaim()
         }
@@ -56,7 +56,7 @@ enum ServerCommands {
     static func flushall(_ server: Server, _ call: CommandCall) throws(CommandError) {
         for database in 0..<server.databaseCount where server.keyspace.keyCount(in: database) > 0 {
             call.dirty += server.keyspace.keyCount(in: database)
-            try server.change { () throws(KeyspaceError) in try server.keyspace.removeAll(in: database) }
+            try server.change { keyspace throws(KeyspaceError) in try keyspace.removeAll(in: database) }
         }
         call.dirty += 1
         server.scheduleReclaim()

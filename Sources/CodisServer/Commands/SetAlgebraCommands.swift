@@ -118,8 +118,8 @@ enum SetAlgebraCommands {
         let destination = call.arguments[1]
         guard try checkSets(server, call, operation, from: 2, .write) else {
             if server.keyspace.find(destination, in: call.database) != nil {
-                _ = try server.change { () throws(KeyspaceError) in
-                    try server.keyspace.remove(destination, in: call.database)
+                _ = try server.change { keyspace throws(KeyspaceError) in
+                    try keyspace.remove(destination, in: call.database)
                 }
                 call.dirty += 1
             }

@@ -25,7 +25,7 @@ enum SetCommands {
     /// `SISMEMBER key member` in O(log n).
     static func sismember(_ server: Server, _ call: CommandCall) throws(CommandError) {
         if let record = try server.find(.set, 1, call, .read),
-            server.keyspace.reader.contains(call.arguments[2], in: record)
+            server.withKeyspace({ $0.reader.contains(call.arguments[2], in: record) })
         {
             call.reply.writeReplyOne()
         } else {
@@ -133,8 +133,8 @@ enum SetCommands {
         key: ByteView,
         from first: Int
     ) throws(CommandError) -> Int {
-        do throws(KeyspaceError) {
-            return try server.keyspace.addMembers(
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.addMembers(
                 key,
                 in: call.database,
                 count: call.arguments.count - first,
@@ -143,8 +143,6 @@ enum SetCommands {
                 let member = call.arguments[first + number]
                 return (member, DecimalNumber.canonical(member) != nil)
             }
-        } catch {
-            throw CommandError(error)
         }
     }
 
@@ -167,8 +165,8 @@ enum SetCommands {
         key: ByteView,
         from first: Int
     ) throws(CommandError) -> Int {
-        try server.change { () throws(KeyspaceError) in
-            try server.keyspace.removeElements(
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.removeElements(
                 key,
                 in: call.database,
                 type: .set,
@@ -213,8 +211,8 @@ enum SetCommands {
     static func spop(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard try server.find(.set, 1, call, .write) != nil else { return call.reply.writeReplyNullBulk() }
         let key = call.arguments[1]
-        let left = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.popMember(key, in: call.database) { member in
+        let left = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.popMember(key, in: call.database) { member in
                 server.writeReplyBulk(member, to: call)
                 if let inline = member.inline {
                     call.propagate([ByteView("SREM"), key, inline])

@@ -125,7 +125,7 @@ enum SlotCommands {
     private static func removeKey(of slot: Slot, _ server: Server, _ database: Int) throws(CommandError) -> [UInt8]? {
         guard let key = server.keyspace.firstKey(in: database, slot: slot) else { return nil }
         let wasThere = try ByteView.with(key) { key throws(CommandError) in
-            try server.change { () throws(KeyspaceError) in try server.keyspace.remove(key, in: database) }
+            try server.change { keyspace throws(KeyspaceError) in try keyspace.remove(key, in: database) }
         }
         return wasThere ? key : nil
     }

@@ -28,8 +28,8 @@ enum SortCommand {
         }
         if let record, record.type == .sortedSet, record.encoding == 0 {
             // Redis walks the other form only.
-            try server.change { () throws(KeyspaceError) in
-                try server.keyspace.leaveCompactEncoding(call.arguments[1], in: call.database)
+            try server.change { keyspace throws(KeyspaceError) in
+                try keyspace.leaveCompactEncoding(call.arguments[1], in: call.database)
             }
         }
         var vector = SortVector()
@@ -80,8 +80,8 @@ enum SortCommand {
         _ destination: ByteView
     ) throws(CommandError) {
         guard vector.count > 0 else {
-            let isGone = try server.change { () throws(KeyspaceError) in
-                try server.keyspace.remove(destination, in: call.database)
+            let isGone = try server.change { keyspace throws(KeyspaceError) in
+                try keyspace.remove(destination, in: call.database)
             }
             if isGone {
                 call.dirty += 1
@@ -94,7 +94,7 @@ enum SortCommand {
         var isCompact = true
         func add(_ bytes: ByteView) throws(CommandError) {
             if !limits.admits(bytes) { isCompact = false }
-            try server.change { () throws(KeyspaceError) in try builder.append(.element(ElementBytes(bytes))) }
+            try server.change { keyspace throws(KeyspaceError) in try builder.append(.element(ElementBytes(bytes))) }
         }
         do throws(CommandError) {
             for index in 0..<vector.count {
@@ -113,7 +113,7 @@ enum SortCommand {
         }
         let count = builder.count
         if count > limits.entries { isCompact = false }
-        try server.change { () throws(KeyspaceError) in _ = try builder.finish(encoding: isCompact ? 0 : 1) }
+        try server.change { keyspace throws(KeyspaceError) in _ = try builder.finish(encoding: isCompact ? 0 : 1) }
         call.dirty += count
         server.notify(.list, "sortstore", destination, call)
         call.reply.writeReplyInteger(count)

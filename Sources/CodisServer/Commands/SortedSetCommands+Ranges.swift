@@ -85,8 +85,8 @@ extension SortedSetCommands {
         guard let record = try server.find(.sortedSet, 1, call, .write) else { return call.reply.writeReplyZero() }
         let before = record.count
         let range = positions(record)
-        try server.change { () throws(KeyspaceError) in
-            try server.keyspace.removeScored(call.arguments[1], in: call.database, positions: range)
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.removeScored(call.arguments[1], in: call.database, positions: range)
         }
         wasRemoved(server, call, range.count, of: before, event)
         call.reply.writeReplyInteger(range.count)

@@ -138,9 +138,8 @@ enum SortedSetCommands {
         _ pair: (Int) -> (score: Double, member: ByteView)
     ) throws(CommandError) -> SortedSetChange {
         _ = try server.find(.sortedSet, 1, call, .write)
-        let change: SortedSetChange
-        do throws(KeyspaceError) {
-            change = try server.keyspace.setScores(
+        let change = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setScores(
                 call.arguments[1],
                 in: call.database,
                 count: count,
@@ -148,8 +147,6 @@ enum SortedSetCommands {
                 limits: server.sortedSetLimits,
                 pair
             )
-        } catch {
-            throw CommandError(error)
         }
         if change.isNotANumber { throw .message("ERR resulting score is not a number (NaN)") }
         if change.added + change.updated > 0 {
@@ -165,8 +162,8 @@ enum SortedSetCommands {
     static func zrem(_ server: Server, _ call: CommandCall) throws(CommandError) {
         guard let record = try server.find(.sortedSet, 1, call, .write) else { return call.reply.writeReplyZero() }
         let before = record.count
-        let removed = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.removeScored(call.arguments[1], in: call.database, count: call.arguments.count - 2) {
+        let removed = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.removeScored(call.arguments[1], in: call.database, count: call.arguments.count - 2) {
                 call.arguments[2 + $0]
             }
         }

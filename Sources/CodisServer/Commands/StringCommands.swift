@@ -179,10 +179,8 @@ enum StringCommands {
         key: ByteView,
         value: ByteView
     ) throws(CommandError) {
-        do throws(KeyspaceError) {
-            try server.keyspace.setString(key, in: call.database, to: value)
-        } catch {
-            throw CommandError(error)
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setString(key, in: call.database, to: value)
         }
         call.dirty += 1
         server.notify(.string, "set", key, call)
@@ -221,13 +219,13 @@ enum StringCommands {
         if let record = try server.findString(1, call, .write) {
             let offset = record.count
             try checkLength(offset, plus: value.count)
-            length = try server.change { () throws(KeyspaceError) in
-                try server.keyspace.writeString(key, in: call.database, at: offset, value)
+            length = try server.change { keyspace throws(KeyspaceError) in
+                try keyspace.writeString(key, in: call.database, at: offset, value)
             }
         } else {
             // A string made by APPEND is as if SET: it may count as an integer.
-            try server.change { () throws(KeyspaceError) in
-                try server.keyspace.setString(key, in: call.database, to: value)
+            try server.change { keyspace throws(KeyspaceError) in
+                try keyspace.setString(key, in: call.database, to: value)
             }
             length = value.count
         }
@@ -246,8 +244,8 @@ enum StringCommands {
         // Nothing written is no change: the key is neither made nor padded.
         guard !value.isEmpty else { return call.reply.writeReplyInteger(record?.count ?? 0) }
         try checkLength(Int(offset), plus: value.count)
-        let length = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.writeString(key, in: call.database, at: Int(offset), value)
+        let length = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.writeString(key, in: call.database, at: Int(offset), value)
         }
         call.dirty += 1
         server.notify(.string, "setrange", key, call)
@@ -312,11 +310,13 @@ enum StringCommands {
             let start = unsafe digits.baseAddress.unsafelyUnwrapped
             let count = unsafe DecimalNumber.write(value, to: start)
             do throws(KeyspaceError) {
-                try server.keyspace.updateString(
-                    call.arguments[1],
-                    in: call.database,
-                    to: unsafe ByteView(start: start, count: count)
-                )
+                try server.withKeyspace { keyspace throws(KeyspaceError) in
+                    try keyspace.updateString(
+                        call.arguments[1],
+                        in: call.database,
+                        to: unsafe ByteView(start: start, count: count)
+                    )
+                }
             } catch {
                 failure = error
             }
@@ -340,8 +340,8 @@ enum StringCommands {
         guard value.isFinite else { throw .message("ERR increment would produce NaN or Infinity") }
         let expiry = record?.expireAtMilliseconds ?? 0
         try value.withDecimal { decimal throws(CommandError) in
-            try server.change { () throws(KeyspaceError) in
-                try server.keyspace.updateString(key, in: call.database, to: decimal, encoding: StringEncoding.raw)
+            try server.change { keyspace throws(KeyspaceError) in
+                try keyspace.updateString(key, in: call.database, to: decimal, encoding: StringEncoding.raw)
             }
             call.propagateSet(key, decimal, expireAtMilliseconds: expiry)
             call.reply.writeReplyBulk(decimal)

@@ -46,9 +46,9 @@ extension Server {
 
     /// Runs a change of the keyspace, and turns the engine's error into the client's.
     @inline(__always)
-    func change<Result>(_ body: () throws(KeyspaceError) -> Result) throws(CommandError) -> Result {
+    func change<Result>(_ body: (Keyspace) throws(KeyspaceError) -> Result) throws(CommandError) -> Result {
         do throws(KeyspaceError) {
-            return try body()
+            return try withKeyspace(body)
         } catch {
             throw CommandError(error)
         }

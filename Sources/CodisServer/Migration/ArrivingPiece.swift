@@ -74,7 +74,7 @@ struct ArrivingPiece {
             call.dirty += count
             call.preventPropagation()
         }
-        if try server.change({ () throws(KeyspaceError) in try server.keyspace.remove(key, in: call.database) }) {
+        if try server.change({ keyspace throws(KeyspaceError) in try keyspace.remove(key, in: call.database) }) {
             count = 1
             call.dirty += 1
             call.propagateDelete(key)
@@ -88,8 +88,8 @@ struct ArrivingPiece {
         try checkAbsent()
         let value = call.arguments[4]
         let expiry = expiry(lifetime)
-        try server.change { () throws(KeyspaceError) in
-            try server.keyspace.setString(key, in: call.database, to: value, expireAtMilliseconds: expiry)
+        try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setString(key, in: call.database, to: value, expireAtMilliseconds: expiry)
         }
         call.propagateSet(key, value, expireAtMilliseconds: expiry)
         call.dirty += 1
@@ -131,8 +131,8 @@ struct ArrivingPiece {
             server.beginUnit()
             defer { server.endUnit() }
             try setExpiry(name, lifetime)
-            _ = try server.change { () throws(KeyspaceError) in
-                try server.keyspace.rename(name, in: call.database, to: key, in: call.database)
+            _ = try server.change { keyspace throws(KeyspaceError) in
+                try keyspace.rename(name, in: call.database, to: key, in: call.database)
             }
             call.propagate([ByteView("RENAME"), name, key])
         }
@@ -200,7 +200,7 @@ struct ArrivingPiece {
         let elements = call.arguments.count - 5
         guard elements > 0 else { return server.keyspace.find(name, in: call.database)?.count ?? 0 }
         let database = call.database
-        try server.change { () throws(KeyspaceError) in
+        try server.change { keyspace throws(KeyspaceError) in
             switch type {
             case .list:
                 _ = try server.keyspace.pushElements(
@@ -304,8 +304,8 @@ struct ArrivingPiece {
         guard server.keyspace.find(name, in: call.database)?.expireAtMilliseconds != expiry else {
             return call.preventPropagation()
         }
-        _ = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.setExpiry(name, in: call.database, atMilliseconds: expiry)
+        _ = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setExpiry(name, in: call.database, atMilliseconds: expiry)
         }
         if expiry == 0 {
             call.propagate([ByteView("PERSIST"), name])

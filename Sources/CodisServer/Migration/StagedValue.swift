@@ -92,8 +92,8 @@ final class StagedValue {
         // Now and then is enough, and the log stays shorter.
         guard expireAtMilliseconds - now < StagedValue.lifetimeMilliseconds * 3 / 4 else { return }
         expireAtMilliseconds = now + StagedValue.lifetimeMilliseconds
-        let isThere = try server.change { () throws(KeyspaceError) in
-            try server.keyspace.setExpiry(view, in: database, atMilliseconds: expireAtMilliseconds)
+        let isThere = try server.change { keyspace throws(KeyspaceError) in
+            try keyspace.setExpiry(view, in: database, atMilliseconds: expireAtMilliseconds)
         }
         guard isThere else { return }
         server.effects.append("PEXPIREAT", view, expireAtMilliseconds, database: database)
@@ -108,7 +108,7 @@ final class StagedValue {
     /// Makes it the value of `key`, whatever that was.
     func become(_ key: ByteView, expireAtMilliseconds: Int64) throws(CommandError) {
         try withName { view throws(CommandError) in
-            _ = try server.change { () throws(KeyspaceError) in
+            _ = try server.change { keyspace throws(KeyspaceError) in
                 guard
                     try server.keyspace.setExpiry(view, in: database, atMilliseconds: expireAtMilliseconds)
                 else { return false }
