@@ -36,7 +36,7 @@ final class FoundRows {
     private let entries: UnsafeMutablePointer<Entry>
     private let changes: UnsafePointer<TransactionChanges>
 
-    /// `changes` must live as long. One that is not `isUsed` takes no memory.
+    /// One that is not `isUsed` takes no memory; `changes` must live as long.
     @unsafe
     init(changes: UnsafePointer<TransactionChanges>, isUsed: Bool) {
         unsafe self.changes = changes
