@@ -11,9 +11,16 @@ internal import RESP
 /// is replayed, nothing is recorded. What belongs together is gathered in a unit first: see `EffectUnit`.
 final class EffectStream {
     /// The log; nil until it was replayed.
-    private(set) var log: CommandLog? { didSet { lentLog = log.map { Lent($0) } } }
+    private(set) var log: CommandLog? {
+        didSet {
+            lentLog = log.map { Lent($0) }
+            recorder = nil
+        }
+    }
     private(set) var lentLog: Lent<CommandLog>?
     /// What commands are recorded into: the log, or nothing as long as a master's stream goes into that.
+    ///
+    /// It lives by `log`.
     private var recorder: Lent<CommandLog>?
     /// The end of the open unit ends the recording.
     private var stopsAfterUnit = false
@@ -46,7 +53,6 @@ final class EffectStream {
     /// Lets go of the log, which is to be opened anew; nothing is recorded meanwhile.
     func end() {
         log = nil
-        recorder = nil
         database = -1
         selected = -1
     }

@@ -39,8 +39,7 @@ final class SegmentTail: @unchecked Sendable {
 
     /// Stores `frame` at `position` if all of it lies in the open page; else false.
     ///
-    /// A function that throws must not end with it: Swift 6.3.1 makes a jump to memcpy of that, and may leave a number
-    /// where the caller looks for the error.
+    /// A function that throws must not end with it: see CONTRIBUTING.md.
     @inline(__always)
     func store(_ frame: ByteView, at position: Int) -> Bool {
         let end = position + frame.count

@@ -50,17 +50,20 @@ extension Keyspace {
         }
     }
 
+    /// As `writeChunk`.
+    @discardableResult
     private func writeBlobChunk(
         _ bytes: ByteView,
         blob: UInt64,
         object: UInt64,
         home: UInt16,
         index: UInt32
-    ) throws(LMDBError) {
+    ) throws(LMDBError) -> Int {
         auxiliary.setBlob(object: object, blob: blob, index: index)
         let memory = unsafe try transaction.reserve(auxiliary.view, count: bytes.count, in: slotTables[Int(home)])
         var writer = unsafe RowWriter(memory)
         writer.append(bytes)
+        return writer.length
     }
 
     /// Lets go of a blob of `length` bytes of `record`'s object, and counts it off; O(log n) whatever its length.
@@ -110,7 +113,7 @@ extension Keyspace {
             try relievePressure()
             let end = min(offset + Keyspace.chunkLength, bytes.count)
             let index = UInt32((length + offset) / Keyspace.chunkLength)
-            try change { () throws(LMDBError) in
+            _ = try change { () throws(LMDBError) in
                 try writeBlobChunk(bytes[offset..<end], blob: blob, object: object, home: home, index: index)
             }
             offset = end

@@ -82,7 +82,7 @@ extension Keyspace {
     @unsafe @inline(__always)
     private func insertRow(_ length: Int) throws(LMDBError) -> UnsafeMutableRawBufferPointer {
         let table = slotTables[target.slot]
-        if case .missing(let gap?) = placement,
+        if case .missing(let known) = placement, let gap = known ?? gapOfTarget(),
             let memory = unsafe transaction.insert(target.view, count: length, in: table, at: gap)
         {
             return unsafe memory
@@ -93,13 +93,18 @@ extension Keyspace {
         return unsafe try transaction.reserve(target.view, count: length, in: table)
     }
 
+    private func gapOfTarget() -> RowGap? {
+        guard case .missing(let gap) = transaction.search(target.view, in: slotTables[target.slot]) else { return nil }
+        return gap
+    }
+
     /// Whether a row of `target` with this head can hold `payloadLength` bytes itself.
     @inline(__always)
     func fits(_ record: Record, payloadLength: Int) -> Bool {
         8 + target.length + record.rowLength(payloadLength: payloadLength) <= Keyspace.longestNode
     }
 
-    /// Writes the row under `target`, on which its slot's cursor was just placed, or which was just found, and brings
+    /// Writes the row under `target`, which was just looked for (`placement`), and brings
     /// everything that follows from rows up to date: counts, the expiry index, and objects that nobody holds any more.
     @inline(__always)
     func writeRow(
@@ -176,11 +181,15 @@ extension Keyspace {
         }
     }
 
-    func writeChunk(_ bytes: ByteView, object: UInt64, home: Int, index: Int) throws(LMDBError) {
+    /// Writes one of them, and returns its length: a function that throws must not end in a copy, see
+    /// CONTRIBUTING.md.
+    @discardableResult
+    func writeChunk(_ bytes: ByteView, object: UInt64, home: Int, index: Int) throws(LMDBError) -> Int {
         auxiliary.setElement(object: object, kind: ElementKind.chunk, index: UInt32(index))
         let memory = unsafe try transaction.reserve(auxiliary.view, count: bytes.count, in: slotTables[home])
         var writer = unsafe RowWriter(memory)
         writer.append(bytes)
+        return writer.length
     }
 
     /// The bytes of the rows of a key object: a key is written once and has no holes.

@@ -100,7 +100,7 @@ extension Keyspace {
         try writeRow(record, payload: ByteView(), replacing: old, database: database)
     }
 
-    /// Places the slot's cursor on the row of `target` again, after other rows of the table were written.
+    /// Looks for the row of `target` again, after other rows of the table were written; the slot's cursor is then on it.
     func placeCursor(expecting isThere: Bool) throws(LMDBError) {
         let row = try placeOnTarget()
         precondition((row != nil) == isThere, "a row came or went while its value was written")
@@ -130,7 +130,7 @@ extension Keyspace {
             try change { () throws(LMDBError) in
                 buffer.removeAll(keepingCapacity: true)
                 fill(offset..<end, &buffer)
-                try ByteView.with(buffer) { bytes throws(LMDBError) in
+                _ = try ByteView.with(buffer) { bytes throws(LMDBError) in
                     try writeChunk(bytes, object: object, home: home, index: offset / Keyspace.chunkLength)
                 }
             }
@@ -224,7 +224,7 @@ extension Keyspace {
                 chunk.append(contentsOf: repeatElement(0, count: start + count - chunk.count))
             }
             chunk.replaceSubrange(start..<(start + count), with: Array(piece))
-            try ByteView.with(chunk) { chunk throws(LMDBError) in
+            _ = try ByteView.with(chunk) { chunk throws(LMDBError) in
                 try writeChunk(chunk, object: record.object, home: home, index: index)
             }
         }

@@ -57,8 +57,10 @@ public final class Keyspace {
     /// The cursor in use, and the slot whose table it is on.
     var openCursor: Cursor?
     var openCursorSlot = 0
-    /// Where the cursor in use stands with regard to `target`, while nothing was changed since that was found out.
+    /// What is known of the row under `target`, while nothing was changed since that was found out.
     var placement = Placement.unknown
+    /// There was none the last time that a cursor was to be placed.
+    private var expectsMissing = false
     /// The value of the row under `target`, while it is `.found`, and whether it may be overwritten in place.
     var foundRow = ByteView()
     var foundRowIsWritable = false
@@ -282,7 +284,8 @@ public final class Keyspace {
         }
     }
 
-    /// Places the slot's cursor on the row of `target` and returns its value, or nil if there is none.
+    /// Places the slot's cursor on the row of `target` and returns its value; nil, with the cursor anywhere, if there is
+    /// none.
     ///
     /// Where it stands there already nothing is searched: since the last command, or since other rows were written in
     /// this one. LMDB keeps a cursor of a write transaction on its row, whatever other cursors change.
@@ -294,11 +297,13 @@ public final class Keyspace {
             placement = .onRow
             return row.value
         }
-        if case .missing(let gap) = transaction.search(target.view, in: slotTables[target.slot]) {
+        // A search tells sooner that there is none, but places no cursor: it is worth it if there was none before.
+        if expectsMissing, case .missing(let gap) = transaction.search(target.view, in: slotTables[target.slot]) {
             placement = .missing(gap)
             return nil
         }
         let row = try newCursor(target.slot).find(target.view)
+        expectsMissing = row == nil
         placement = row == nil ? .missing(nil) : .onRow
         return row
     }
