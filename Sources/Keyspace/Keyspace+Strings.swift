@@ -100,7 +100,7 @@ extension Keyspace {
         try writeRow(record, payload: ByteView(), replacing: old, database: database)
     }
 
-    /// Looks for the row of `target` again, after other rows of the table were written; the slot's cursor is then on it.
+    /// Looks for the row of `target` again, after other rows of the table were written; the cursor is then on it.
     func placeCursor(expecting isThere: Bool) throws(LMDBError) {
         let row = try placeOnTarget()
         precondition((row != nil) == isThere, "a row came or went while its value was written")

@@ -284,8 +284,8 @@ public final class Keyspace {
         }
     }
 
-    /// Places the slot's cursor on the row of `target` and returns its value; nil, with the cursor anywhere, if there is
-    /// none.
+    /// Places the slot's cursor on the row of `target` and returns its value; if there is none, nil, and the cursor is
+    /// anywhere.
     ///
     /// Where it stands there already nothing is searched: since the last command, or since other rows were written in
     /// this one. LMDB keeps a cursor of a write transaction on its row, whatever other cursors change.
