@@ -169,6 +169,46 @@ struct RowInsertionTests {
         transaction.abort()
     }
 
+    @Test("A gap is void once another row was put or deleted, and is filled only once")
+    func gapsBecomeVoid() throws {
+        let (transaction, table) = try environment.beginWithTable()
+        try transaction.put(ByteView("0123456789"), ByteView("y"), in: table)
+        let key = ByteView("a key of a row")
+        func gap() throws -> RowGap {
+            guard case .missing(let gap?) = transaction.search(key, in: table) else { throw NoGap() }
+            return gap
+        }
+        func fills(_ gap: RowGap) -> Bool {
+            guard let memory = unsafe transaction.insert(key, count: 1, in: table, at: gap) else { return false }
+            unsafe memory.copyBytes(from: [1])
+            return true
+        }
+        var old = try gap()
+        try transaction.put(ByteView("0123456788"), ByteView("z"), in: table)
+        #expect(!fills(old))
+        old = try gap()
+        #expect(try transaction.delete(ByteView("0123456788"), in: table))
+        #expect(!fills(old))
+        old = try gap()
+        #expect(fills(old))
+        #expect(!fills(old))
+        #expect(try transaction.statistics(of: table).entries == 2)
+        transaction.abort()
+    }
+
+    private struct NoGap: Error {}
+
+    @Test("In an empty table a row is missing, and there is no gap for it")
+    func emptyTable() throws {
+        let (transaction, table) = try environment.beginWithTable()
+        try transaction.clear(table)
+        guard case .missing(nil) = transaction.search(ByteView("a key of a row"), in: table) else {
+            Issue.record("LMDB was to be asked, or a gap was found")
+            return
+        }
+        transaction.abort()
+    }
+
     @Test("Rows fill a page to its last byte, and no further")
     func full() throws {
         let (transaction, table) = try environment.beginWithTable()
