@@ -2,6 +2,7 @@
 #define CODIS_CGLIBC_SHIM_H
 // What glibc has and Swift's module Glibc does not show.
 #include <malloc.h>
+#include <sys/timerfd.h>
 #include <sys/types.h>
 #include <sys/vfs.h>
 

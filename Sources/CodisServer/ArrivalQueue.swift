@@ -6,13 +6,13 @@
 /// Mostly all of it runs at the end of the tick in which it was read. When that takes long, the rest waits for the next
 /// tick; those that have sent little in between then overtake those that have sent many requests at once, so that
 /// nobody waits for the pipelines of all the others.
-struct ArrivalQueue<Session> {
+struct ArrivalQueue<Session: BitwiseCopyable>: ~Copyable {
     /// Whose requests are run next, from the first on; those that have sent little come first.
-    private(set) var waiting: [Session] = []
+    private(set) var waiting = TickList<Session>()
     private var smallWaiting = 0
     /// Who has sent something since.
-    private var small: [Session] = []
-    private var large: [Session] = []
+    private var small = TickList<Session>()
+    private var large = TickList<Session>()
     /// How many ticks in a row have left something.
     private var unfinishedTicks = 0
 
@@ -40,18 +40,18 @@ struct ArrivalQueue<Session> {
         } else if !small.isEmpty {
             waiting.insert(contentsOf: small, at: smallWaiting)
             smallWaiting += small.count
-            small.removeAll(keepingCapacity: true)
+            small.removeAll()
         }
         if !large.isEmpty {
-            waiting.append(contentsOf: large)
-            large.removeAll(keepingCapacity: true)
+            waiting.insert(contentsOf: large, at: waiting.count)
+            large.removeAll()
         }
     }
 
     /// Hears that the first `count` of those that wait have run in this tick.
     mutating func finish(_ count: Int) {
         if count == waiting.count {
-            waiting.removeAll(keepingCapacity: true)
+            waiting.removeAll()
             unfinishedTicks = 0
         } else {
             waiting.removeFirst(count)

@@ -7,7 +7,7 @@
 /// instructions, and a dozen of those are a twentieth of a request. Whoever holds this one holds the object in another
 /// variable as well, which does not change while the object is lent.
 @safe
-struct Lent<Object: AnyObject> {
+struct Lent<Object: AnyObject>: BitwiseCopyable {
     private let reference: Unmanaged<Object>
 
     @inline(__always)

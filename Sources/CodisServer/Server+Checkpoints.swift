@@ -62,16 +62,18 @@ extension Server {
     @inline(__always)
     func startCheckpointIfDue() {
         let isLogLong = effects.endOffset &- checkpoints.lastOffset >= UInt64(config.checkpointLogSize)
-        let isEarly = checkpoints.running == nil && (isLogLong || checkpoints.isWelcome && keyspace.isCommitWorthwhile)
+        let isWelcome = checkpoints.isWelcome
         checkpoints.isWelcome = false
-        if keyspace.commitIsDue {
-            startCheckpoint()
-        } else if isEarly {
-            whenPagesAreOpen { [self] in
-                if checkpoints.running == nil { startCheckpoint() }
+        withKeyspace { keyspace in
+            if keyspace.commitIsDue {
+                startCheckpoint()
+            } else if checkpoints.running == nil, isLogLong || isWelcome && keyspace.isCommitWorthwhile {
+                whenPagesAreOpen { [self] in
+                    if checkpoints.running == nil { startCheckpoint() }
+                }
+            } else if !arePagesOpen {
+                keyspace.openTakenPagesIfCommitIsNear()
             }
-        } else if !arePagesOpen {
-            keyspace.openTakenPagesIfCommitIsNear()
         }
     }
 

@@ -37,6 +37,8 @@ extension Server {
 
     /// Hears that a client's connection is gone.
     func disconnected(_ session: Session) {
+        departed.append(session)
+        needsTickEnd()
         guard sessions.removeValue(forKey: session.identifier) != nil else { return }
         if let feed = session.replica { replicaLost(feed) }
         unblock(session)

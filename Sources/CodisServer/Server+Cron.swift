@@ -17,7 +17,7 @@ struct CronState {
     var lastSampleNanoseconds: Int64 = 0
     var lastSyncStartNanoseconds: Int64 = 0
     var frequency = 0
-    var task: RepeatedTask?
+    var timer: CronTimer?
     /// Where the log ended when the cron looked last.
     var lastOffset: UInt64 = 0
     var peakMemory = 0
@@ -29,22 +29,36 @@ struct CronState {
 extension Server {
     /// Begins the background work, or goes on with it at another frequency.
     func startCron() {
-        cron.task?.cancel()
         cron.frequency = config.frequency
-        let period = TimeAmount.nanoseconds(1_000_000_000 / Int64(max(1, config.frequency)))
-        cron.task = loop.scheduleRepeatedTask(initialDelay: period, delay: period) { [unowned self] _ in
-            runCron()
+        setCronTimer(nanoseconds: 1_000_000_000 / Int64(max(1, config.frequency)))
+    }
+
+    /// Begins the little that is to be done while data are loaded.
+    func startCronWhileLoading() {
+        setCronTimer(nanoseconds: 100_000_000)
+    }
+
+    private func setCronTimer(nanoseconds: Int64) {
+        let timer = cron.timer ?? makeCronTimer()
+        timer.set(nanoseconds: nanoseconds)
+        cron.timer = timer
+    }
+
+    private func makeCronTimer() -> CronTimer {
+        CronTimer(on: loop) { [unowned self] failure in
+            log.warning("Starting the background work: \(failure)")
+            endProcess(status: 1)
+        } ring: { [unowned self] in
+            if loading == nil { runCron() } else { runCronWhileLoading() }
         }
     }
 
-    /// The little that is to be done while data are loaded: to look at the clock and for signals.
-    func startCronWhileLoading() {
-        cron.task = loop.scheduleRepeatedTask(initialDelay: .zero, delay: .milliseconds(100)) { [unowned self] _ in
-            clock.readAll()
-            if let signal = Signals.takeShutdown() {
-                log.warning("Received \(signal) scheduling shutdown...")
-                _ = shutDown(saving: false)
-            }
+    /// Looks at the clock and for signals.
+    private func runCronWhileLoading() {
+        clock.readAll()
+        if let signal = Signals.takeShutdown() {
+            log.warning("Received \(signal) scheduling shutdown...")
+            _ = shutDown(saving: false)
         }
     }
 

@@ -35,15 +35,16 @@ extension Server {
     func touch(_ session: Session) {
         if !session.isTouched {
             session.isTouched = true
-            touched.append(session)
+            touched.append(Lent(session))
+            if !session.isOpen { departed.append(session) }
         }
         needsTickEnd()
     }
 
-    /// Has `bytes` that `session` has sent run when all sockets were read.
+    /// Has `bytes` that `session`, which must be open, has sent run when all sockets were read.
     @inline(__always)
     func addArrival(_ session: Session, bytes: Int) {
-        arrivals.add(session, bytes: bytes)
+        arrivals.add(Lent(session), bytes: bytes)
         arrivalsAreDue = true
         needsTickEnd()
     }
@@ -68,12 +69,12 @@ extension Server {
         repeat {
             var announced = begun
             repeat {
-                arrivals.waiting[announced].announceArrived(looksAhead: looksAhead)
+                arrivals.waiting[announced].lend { $0.announceArrived(looksAhead: looksAhead) }
                 announced += 1
             } while announced < count && !keyspace.isPrefetchFull
             if looksAhead { prefetchAnnounced() }
             repeat {
-                arrivals.waiting[begun].runArrived(self)
+                arrivals.waiting[begun].lend { $0.runArrived(self) }
                 begun += 1
             } while begun < announced && clock.monotonicNanoseconds < end
         } while begun < count && clock.monotonicNanoseconds < end
@@ -85,7 +86,11 @@ extension Server {
     private static let fewArrivedBytes = 384
 
     /// How much the sessions that wait have sent.
-    private var arrivedBytes: Int { arrivals.waiting.reduce(0) { $0 + $1.arrivedBytes } }
+    private var arrivedBytes: Int {
+        (0..<arrivals.waiting.count).reduce(0) { sum, index in
+            sum + arrivals.waiting[index].lend { $0.arrivedBytes }
+        }
+    }
 
     /// Has a tick go on with what this one has left, after the sockets were read.
     private func continueArrivals() {
@@ -114,22 +119,28 @@ extension Server {
         let outcome = isLoading ? LogOutcome.written : writeLog()
         // Closing may touch further sessions, which then come in a tick of their own.
         swap(&touched, &answered)
-        for session in answered {
-            session.isTouched = false
-            if session.hasWritten, outcome != .written {
-                refuseUnlogged(session, outcome)
-            } else {
-                session.hasWritten = false
-                session.flush(self)
-                if !session.isFlushed { checkOutputLimits(session) }
-            }
+        for index in 0..<answered.count {
+            answered[index].lend { answer($0, outcome) }
         }
-        answered.removeAll(keepingCapacity: true)
+        answered.removeAll()
         if outcome == .written { startCheckpointIfDue() }
         if !snapshotRequests.isEmpty { takeSnapshots() }
         for (gap, turn) in turns { loop.scheduleTask(in: gap, turn) }
         turns.removeAll(keepingCapacity: true)
         if leavesArrivals { continueArrivals() }
+        if !departed.isEmpty, touched.isEmpty, arrivals.isEmpty { departed.removeAll() }
+    }
+
+    @inline(__always)
+    private func answer(_ session: Session, _ outcome: LogOutcome) {
+        session.isTouched = false
+        if session.hasWritten, outcome != .written {
+            refuseUnlogged(session, outcome)
+        } else {
+            session.hasWritten = false
+            session.flush(self)
+            if !session.isFlushed { checkOutputLimits(session) }
+        }
     }
 
     enum LogOutcome {

@@ -106,7 +106,7 @@ final class Server: @unchecked Sendable {
     var importsData = false
 
     // The tick: see Server+Tick.swift.
-    var arrivals = ArrivalQueue<Session>()
+    var arrivals = ArrivalQueue<Lent<Session>>()
     /// Whether the sockets were read since arrivals were last run, and how many ticks have run some.
     var arrivalsAreDue = false
     var arrivalTicks = 0
@@ -115,8 +115,11 @@ final class Server: @unchecked Sendable {
     /// Finds the keys of requests that are about to run.
     var keyScan = KeyScan()
     /// The sessions that the end of the tick answers, and those that it is just answering.
-    var touched: [Session] = []
-    var answered: [Session] = []
+    var touched = TickList<Lent<Session>>()
+    var answered = TickList<Lent<Session>>()
+    /// Sessions without a connection that may still be in these lists and in `arrivals`, which hold nobody: `sessions`
+    /// holds those that have one.
+    var departed: [Session] = []
     var isTickEndScheduled = false
     var tickEndTask: @Sendable () -> Void = {}
     /// What is to run in turns of the loop of its own, and how long after the end of the tick.

@@ -180,23 +180,18 @@ final class Session: @unchecked Sendable {
     ///
     /// A connection that fails within a command, of another session even, may give what it still has, and is closed: no
     /// reply can reach it, and requests do not run within others.
-    func receive(_ buffer: ByteBuffer) {
-        lentServer.lend { receive(buffer, for: $0) }
-    }
-
-    @inline(__always)
-    private func receive(_ buffer: ByteBuffer, for server: Server) {
+    func receive(_ buffer: consuming ByteBuffer, _ server: Server) {
         guard !closesAfterReply, isOpen, !server.isProcessing else { return }
         lastInteractionMilliseconds = server.clock.milliseconds
         if arrived.readableBytes > 0, arrived.readableBytes + buffer.readableBytes <= Session.mostArrived {
             // It still waits for its turn.
-            var more = buffer
-            arrived.writeBuffer(&more)
+            arrived.writeBuffer(&buffer)
             return
         }
         runArrivedNow()
+        let isFull = buffer.writableBytes == 0
         arrived = buffer
-        if buffer.writableBytes == 0 { runArrivedNow() } else { server.addArrival(self, bytes: buffer.readableBytes) }
+        if isFull { runArrivedNow() } else { server.addArrival(self, bytes: arrived.readableBytes) }
     }
 
     private static let mostArrived = 64 << 10

@@ -10,6 +10,8 @@ final class SessionHandler: ChannelInboundHandler {
 
     private let server: Server
     private var session: Session?
+    /// The same, until the handler is gone: the server holds a session to the end of the tick in which it was closed.
+    private var lentSession: Lent<Session>?
 
     init(_ server: Server) { self.server = server }
 
@@ -24,11 +26,14 @@ final class SessionHandler: ChannelInboundHandler {
     private func begin(_ context: ChannelHandlerContext) {
         guard session == nil else { return }
         session = server.connected(context)
+        lentSession = session.map { Lent($0) }
         if session == nil { context.close(promise: nil) }
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        session?.receive(unwrapInboundIn(data))
+        lentSession?.lend { $0.receive(unwrapInboundIn(data), server) }
+        // What NIO does by itself otherwise, by a longer way.
+        context.read()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -49,6 +54,7 @@ final class SessionHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         guard let session else { return }
         self.session = nil
+        lentSession = nil
         session.connectionClosed()
         server.disconnected(session)
     }

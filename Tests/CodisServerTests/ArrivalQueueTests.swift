@@ -7,61 +7,76 @@ import Testing
 
 @Suite("The order in which what clients have sent is run")
 struct ArrivalQueueTests {
-    private func run(_ queue: inout ArrivalQueue<String>, _ count: Int) -> [String] {
-        queue.arrange()
-        let run = Array(queue.waiting.prefix(count))
-        queue.finish(run.count)
-        return run
+    private enum Sender: Int {
+        case small1, small2, small3, small4, pipeline1, pipeline2, pipeline3
+    }
+
+    /// One that can be copied, as `#expect` wants it.
+    private final class Queue {
+        private var queue = ArrivalQueue<Sender>()
+
+        var isEmpty: Bool { queue.isEmpty }
+        var mayLeaveSome: Bool { queue.mayLeaveSome }
+
+        func add(_ sender: Sender, bytes: Int) { queue.add(sender, bytes: bytes) }
+
+        func run(_ count: Int) -> [Sender] {
+            queue.arrange()
+            let count = min(count, queue.waiting.count)
+            let run = (0..<count).map { queue.waiting[$0] }
+            queue.finish(count)
+            return run
+        }
     }
 
     @Test("Who has sent little comes first, and else who was first")
     func order() {
-        var queue = ArrivalQueue<String>()
+        let queue = Queue()
         #expect(queue.isEmpty)
-        queue.add("pipeline 1", bytes: 2000)
-        queue.add("small 1", bytes: 20)
-        queue.add("pipeline 2", bytes: 513)
-        queue.add("small 2", bytes: 512)
+        queue.add(.pipeline1, bytes: 2000)
+        queue.add(.small1, bytes: 20)
+        queue.add(.pipeline2, bytes: 513)
+        queue.add(.small2, bytes: 512)
         #expect(!queue.isEmpty)
-        #expect(run(&queue, 10) == ["small 1", "small 2", "pipeline 1", "pipeline 2"])
+        #expect(queue.run(10) == [.small1, .small2, .pipeline1, .pipeline2])
         #expect(queue.isEmpty)
     }
 
     @Test("What a tick leaves comes before what came later, but for small ones, which overtake only large ones")
     func rest() {
-        var queue = ArrivalQueue<String>()
-        queue.add("small 1", bytes: 20)
-        queue.add("small 2", bytes: 20)
-        queue.add("pipeline 1", bytes: 2000)
-        queue.add("pipeline 2", bytes: 2000)
-        #expect(run(&queue, 1) == ["small 1"])
-        queue.add("small 3", bytes: 20)
-        queue.add("pipeline 3", bytes: 2000)
-        #expect(run(&queue, 3) == ["small 2", "small 3", "pipeline 1"])
-        queue.add("small 4", bytes: 20)
-        #expect(run(&queue, 2) == ["small 4", "pipeline 2"])
-        #expect(run(&queue, 2) == ["pipeline 3"])
+        let queue = Queue()
+        queue.add(.small1, bytes: 20)
+        queue.add(.small2, bytes: 20)
+        queue.add(.pipeline1, bytes: 2000)
+        queue.add(.pipeline2, bytes: 2000)
+        #expect(queue.run(1) == [.small1])
+        queue.add(.small3, bytes: 20)
+        queue.add(.pipeline3, bytes: 2000)
+        #expect(queue.run(3) == [.small2, .small3, .pipeline1])
+        queue.add(.small4, bytes: 20)
+        #expect(queue.run(2) == [.small4, .pipeline2])
+        #expect(queue.run(2) == [.pipeline3])
         #expect(queue.isEmpty)
     }
 
     @Test("Nobody is overtaken for ever: after eight ticks that left something one leaves nothing")
     func starvation() {
-        var queue = ArrivalQueue<String>()
-        queue.add("pipeline", bytes: 2000)
+        let queue = Queue()
+        queue.add(.pipeline1, bytes: 2000)
         for tick in 0..<8 {
             #expect(queue.mayLeaveSome)
-            queue.add("small", bytes: 20)
-            #expect(run(&queue, 1) == ["small"], "tick \(tick)")
+            queue.add(.small1, bytes: 20)
+            #expect(queue.run(1) == [.small1], "tick \(tick)")
         }
         #expect(!queue.mayLeaveSome)
-        #expect(run(&queue, 2) == ["pipeline"])
+        #expect(queue.run(2) == [.pipeline1])
         #expect(queue.mayLeaveSome)
     }
 
     @Test("A tick in which nobody has sent anything leaves nothing")
     func empty() {
-        var queue = ArrivalQueue<String>()
-        #expect(run(&queue, 5) == [])
+        let queue = Queue()
+        #expect(queue.run(5) == [])
         #expect(queue.mayLeaveSome)
     }
 }
