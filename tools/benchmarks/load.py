@@ -7,6 +7,8 @@ import re
 import subprocess
 from dataclasses import dataclass
 
+from .servers import cpu_seconds as process_cpu_seconds
+
 
 @dataclass
 class Result:
@@ -19,6 +21,8 @@ class Result:
     worst: float
     #: What `run` was told to read, from the beginning of the test to its end.
     cpu_seconds: float = 0
+    #: How much of one core redis-benchmark took itself: it has one thread, which at 1 is what limits the throughput.
+    client_share: float = 0
 
 
 def arguments(port, test, requests, pipeline, clients, keys, size):
@@ -32,6 +36,7 @@ def run(port, test, requests, pipeline=1, clients=50, keys=1_000_000, size=64, c
     """Runs one test to its end; what redis-benchmark does before to have data for it does not count."""
     words = ["stdbuf", "-oL", *arguments(port, test, requests, pipeline, clients, keys, size)]
     before = cpu_seconds()
+    client_before = 0.0
     lines = []
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
@@ -39,12 +44,16 @@ def run(port, test, requests, pipeline=1, clients=50, keys=1_000_000, size=64, c
             if "(needed to benchmark" in line:
                 # The head of the report of what has just ended.
                 before = cpu_seconds()
+                client_before = process_cpu_seconds(process.pid)
+        # It has ended, and is not waited for yet.
+        client_used = process_cpu_seconds(process.pid) - client_before
     used = cpu_seconds() - before
     text = "".join(lines)
     if process.returncode != 0 or "rror" in text or "======" not in text:
         raise SystemExit(f"redis-benchmark -t {test} failed:\n{text[-1000:]}")
     result = parse(text[text.rindex("====== "):])
     result.cpu_seconds = used
+    result.client_share = client_used * result.throughput / requests
     return result
 
 

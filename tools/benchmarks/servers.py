@@ -31,6 +31,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def cpu_seconds(process_id):
+    """CPU time so far of a process, and of its children that have ended."""
+    with open(f"/proc/{process_id}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return sum(int(field) for field in fields[11:15]) / TICKS
+
+
 class Server:
     """A server in a directory of its own, which goes with it."""
 
@@ -104,9 +111,7 @@ class Server:
 
     def cpu_seconds(self):
         """CPU time so far of all threads, and of forked children that have ended."""
-        with open(f"/proc/{self.process.pid}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return sum(int(field) for field in fields[11:15]) / TICKS
+        return cpu_seconds(self.process.pid)
 
     def status_kilobytes(self, field):
         """A size from /proc/PID/status, such as RssAnon."""

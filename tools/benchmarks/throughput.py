@@ -56,9 +56,10 @@ def compare(running, tests, size, pipeline, options):
                 f"{median(ours.throughput / theirs.throughput for (ours, _), (theirs, _) in zip(runs, base)):.2f}",
                 f"{median(cpu for _, cpu in runs):.2f}",
                 f"{median(ours / max(theirs, 1e-9) for (_, ours), (_, theirs) in zip(runs, base)):.2f}",
+                f"{median(result.client_share for result, _ in runs):.2f}",
                 f"{median(result.p50 for result, _ in runs):.2f}",
                 f"{median(result.p99 for result, _ in runs):.2f}",
                 f"{median(result.p999 for result, _ in runs):.2f}",
             ])
-    heads = ["", "requests/s", "ratio", "CPU us/op", "ratio", "p50 ms", "p99 ms", "p99.9 ms"]
-    show(f"values of {size} B, pipeline {pipeline} (ratios: to redis with AOF)", heads, rows)
+    heads = ["", "requests/s", "ratio", "CPU us/op", "ratio", "client", "p50 ms", "p99 ms", "p99.9 ms"]
+    show(f"values of {size} B, pipeline {pipeline} (ratios: to redis with AOF; client: cores it took)", heads, rows)
