@@ -93,6 +93,14 @@ extension Server {
         loop.execute { session.closeNow() }
     }
 
+    /// Whether a command of `session` runs, and its reply is in the making.
+    ///
+    /// While a script that overruns has its slices, commands run that nobody is answered; the session that was answered
+    /// last may be gone then.
+    func isReplying(to session: Session) -> Bool {
+        isExecuting && (isProcessing || isResumingTransaction) && call.session === session
+    }
+
     /// The line of CLIENT LIST for a client, without its line end.
     func description(of session: Session) -> String {
         let now = clock.milliseconds
@@ -108,7 +116,7 @@ extension Server {
         if session.isUnixSocket { flags += "U" }
         if flags.isEmpty { flags = "N" }
         let inProgress =
-            isExecuting && call.session === session ? call.reply.readableBytes : session.output.readableBytes
+            isReplying(to: session) ? call.reply.readableBytes : session.output.readableBytes
         let waiting = session.waitingOutputBytes
         let events = waiting > 0 || inProgress > 0 ? "rw" : "r"
         let name = String(decoding: session.name, as: UTF8.self)

@@ -174,7 +174,7 @@ extension Server {
         noteLatency("expire-cycle", nanoseconds: spent)
         if isMore {
             cron.isExpiryScheduled = true
-            loop.scheduleTask(in: .milliseconds(4)) { [unowned self] in
+            schedule(after: .milliseconds(4)) { [unowned self] in
                 cron.isExpiryScheduled = false
                 clock.readAll()
                 expireActively()

@@ -189,6 +189,7 @@ final class Session: @unchecked Sendable {
             return
         }
         runArrivedNow()
+        guard isOpen, !closesAfterReply else { return }
         let isFull = buffer.writableBytes == 0
         arrived = buffer
         if isFull { runArrivedNow() } else { server.addArrival(self, bytes: arrived.readableBytes) }
@@ -359,7 +360,7 @@ final class Session: @unchecked Sendable {
     /// Adds to the replies outside of a command of this session.
     func reply(_ body: (inout ByteBuffer) -> Void) {
         guard !isVirtual, !closesAfterReply else { return }
-        if server.isExecuting, server.call.session === self {
+        if server.isReplying(to: self) {
             body(&server.call.reply)
         } else {
             body(&output)

@@ -10,7 +10,7 @@ final class SessionHandler: ChannelInboundHandler {
 
     private let server: Server
     private var session: Session?
-    /// The same, until the handler is gone: the server holds a session to the end of the tick in which it was closed.
+    /// The same, for what arrives; the server holds a session that is closed until a tick has ended.
     private var lentSession: Lent<Session>?
 
     init(_ server: Server) { self.server = server }
@@ -32,7 +32,7 @@ final class SessionHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         lentSession?.lend { $0.receive(unwrapInboundIn(data), server) }
-        // What NIO does by itself otherwise, by a longer way.
+        // What NIO does by itself otherwise, as `autoRead` is set, by a longer way.
         context.read()
     }
 

@@ -102,6 +102,56 @@ struct ScriptTests {
         try server.stop()
     }
 
+    @Test("SIGTERM ends the server during a script, which publishes to others all the time")
+    func termination() throws {
+        let server = try TestServer(configuration: ["lua-time-limit 20"])
+        let subscriber = try server.connect()
+        _ = try subscriber.command("SUBSCRIBE", "news")
+        let caller = try server.connect()
+        let other = try server.connect()
+        caller.enqueue("EVAL", "while true do redis.call('publish', 'news', 'x') end", "0")
+        try caller.flush()
+        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        try server.stop()
+        #expect(server.output.contains("Received SIGTERM scheduling shutdown..."))
+    }
+
+    @Test("what a script publishes that overruns reaches whoever has subscribed, who may be the one answered last")
+    func publishing() throws {
+        let server = try TestServer(configuration: ["lua-time-limit 20"])
+        let subscriber = try server.connect()
+        _ = try subscriber.command("SUBSCRIBE", "news")
+        let caller = try server.connect()
+        let other = try server.connect()
+        let script = """
+            local number = 0
+            while true do
+                for i = 1, 100000 do end
+                number = number + 1
+                redis.call('publish', 'news', number)
+            end
+            """
+        caller.enqueue("EVAL", script, "0")
+        try caller.flush()
+        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        subscriber.enqueue("PING")
+        try subscriber.flush()
+        var number = 0
+        var left = -1
+        while left != 0 {
+            let reply = try subscriber.receive()
+            if reply == Self.busy {
+                left = 20
+            } else {
+                number += 1
+                try #require(reply == .bulks("message", "news", "\(number)"))
+                left -= 1
+            }
+        }
+        #expect(try other.command("SCRIPT", "KILL") == .ok)
+        try server.stop()
+    }
+
     @Test("after kill -9 during a script nothing of it is there")
     func killed() throws {
         let server = try TestServer(configuration: ["lua-time-limit 20", "appendfsync always"])

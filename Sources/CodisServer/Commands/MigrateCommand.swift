@@ -125,7 +125,7 @@ private final class KeyMigration: RunningMigration, @unchecked Sendable {
             }
             spent += timer.readMonotonic()
         }
-        server.loop.scheduleTask(in: .microseconds(50)) { [self] in
+        server.schedule(after: .microseconds(50)) { [self] in
             server.clock.readAll()
             dump()
         }

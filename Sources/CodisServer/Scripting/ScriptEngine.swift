@@ -310,8 +310,7 @@ final class ScriptEngine: @unchecked Sendable {
     private static let sliceNanoseconds: Int64 = 1_000_000
 
     private func scheduleSlice(_ name: [UInt8]) {
-        // By the clock rather than at once: what is executed at once runs before the sockets are read again.
-        server.loop.scheduleTask(in: .microseconds(50)) { [self] in runSlice(name) }
+        server.schedule(after: .microseconds(50)) { [self] in runSlice(name) }
     }
 
     private func runSlice(_ name: [UInt8]) {
