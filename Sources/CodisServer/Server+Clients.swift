@@ -98,7 +98,7 @@ extension Server {
     /// While a script that overruns has its slices, commands run that nobody is answered; the session that was answered
     /// last may be gone then.
     func isReplying(to session: Session) -> Bool {
-        isExecuting && (isProcessing || isResumingTransaction) && call.session === session
+        isExecuting && scriptEngine?.isSuspended != true && call.session === session
     }
 
     /// The line of CLIENT LIST for a client, without its line end.
