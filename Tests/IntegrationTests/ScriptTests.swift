@@ -14,12 +14,30 @@ struct ScriptTests {
     /// A server whose scripts have 20 ms, and a client whose script has them behind it.
     private func overrun(_ script: String, _ keys: String...) throws -> (TestServer, TestClient, TestClient) {
         let server = try TestServer(configuration: ["lua-time-limit 20"])
+        let (caller, other) = try overrun(script, keys, on: server)
+        return (server, caller, other)
+    }
+
+    /// As above, on a server that runs; the second client has seen that it is busy.
+    private func overrun(
+        _ script: String,
+        _ keys: [String] = [],
+        on server: TestServer
+    ) throws -> (TestClient, TestClient) {
         let caller = try server.connect()
         let other = try server.connect()
         caller.enqueue(["EVAL", script, "\(keys.count)"].map { Array($0.utf8) } + keys.map { Array($0.utf8) })
         try caller.flush()
         #expect(waitUntil { (try? other.command("PING")) == Self.busy }, "the server is not busy")
-        return (server, caller, other)
+        return (caller, other)
+    }
+
+    /// A server as above, and a client that has subscribed to `news`.
+    private func serverWithSubscriber() throws -> (TestServer, TestClient) {
+        let server = try TestServer(configuration: ["lua-time-limit 20"])
+        let subscriber = try server.connect()
+        _ = try subscriber.command("SUBSCRIBE", "news")
+        return (server, subscriber)
     }
 
     @Test(
@@ -89,11 +107,8 @@ struct ScriptTests {
     func shutdown() throws {
         let server = try TestServer(configuration: ["lua-time-limit 20"])
         #expect(try server.command("SET", "before", "1") == .ok)
-        let caller = try server.connect()
-        let other = try server.connect()
-        caller.enqueue("EVAL", "redis.call('set', 'during', 1) redis.call('del', 'before') while true do end", "0")
-        try caller.flush()
-        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        let script = "redis.call('set', 'during', 1) redis.call('del', 'before') while true do end"
+        let (_, other) = try overrun(script, on: server)
         other.enqueue("SHUTDOWN", "NOSAVE")
         try other.flush()
         #expect(waitUntil { !server.isRunning })
@@ -104,25 +119,16 @@ struct ScriptTests {
 
     @Test("SIGTERM ends the server during a script, which publishes to others all the time")
     func termination() throws {
-        let server = try TestServer(configuration: ["lua-time-limit 20"])
-        let subscriber = try server.connect()
-        _ = try subscriber.command("SUBSCRIBE", "news")
-        let caller = try server.connect()
-        let other = try server.connect()
-        caller.enqueue("EVAL", "while true do redis.call('publish', 'news', 'x') end", "0")
-        try caller.flush()
-        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        let (server, subscriber) = try serverWithSubscriber()
+        _ = try overrun("while true do redis.call('publish', 'news', 'x') end", on: server)
+        #expect(try subscriber.receive() == .bulks("message", "news", "x"))
         try server.stop()
         #expect(server.output.contains("Received SIGTERM scheduling shutdown..."))
     }
 
     @Test("what a script publishes that overruns reaches whoever has subscribed, who may be the one answered last")
     func publishing() throws {
-        let server = try TestServer(configuration: ["lua-time-limit 20"])
-        let subscriber = try server.connect()
-        _ = try subscriber.command("SUBSCRIBE", "news")
-        let caller = try server.connect()
-        let other = try server.connect()
+        let (server, subscriber) = try serverWithSubscriber()
         let script = """
             local number = 0
             while true do
@@ -131,9 +137,7 @@ struct ScriptTests {
                 redis.call('publish', 'news', number)
             end
             """
-        caller.enqueue("EVAL", script, "0")
-        try caller.flush()
-        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        let (_, other) = try overrun(script, on: server)
         subscriber.enqueue("PING")
         try subscriber.flush()
         var number = 0
@@ -156,11 +160,8 @@ struct ScriptTests {
     func killed() throws {
         let server = try TestServer(configuration: ["lua-time-limit 20", "appendfsync always"])
         #expect(try server.command("SET", "before", "1") == .ok)
-        let caller = try server.connect()
-        let other = try server.connect()
-        caller.enqueue("EVAL", "for i = 1, 100000 do redis.call('set', 'k' .. i, i) end while true do end", "0")
-        try caller.flush()
-        #expect(waitUntil { (try? other.command("PING")) == Self.busy })
+        let script = "for i = 1, 100000 do redis.call('set', 'k' .. i, i) end while true do end"
+        _ = try overrun(script, on: server)
         try server.kill()
         try server.start()
         #expect(try server.command("DBSIZE") == .integer(1))

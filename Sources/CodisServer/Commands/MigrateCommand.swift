@@ -125,7 +125,7 @@ private final class KeyMigration: RunningMigration, @unchecked Sendable {
             }
             spent += timer.readMonotonic()
         }
-        server.schedule(after: .microseconds(50)) { [self] in
+        server.schedule(after: Server.tickGap) { [self] in
             server.clock.readAll()
             dump()
         }

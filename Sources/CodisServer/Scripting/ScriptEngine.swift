@@ -310,7 +310,7 @@ final class ScriptEngine: @unchecked Sendable {
     private static let sliceNanoseconds: Int64 = 1_000_000
 
     private func scheduleSlice(_ name: [UInt8]) {
-        server.schedule(after: .microseconds(50)) { [self] in runSlice(name) }
+        server.schedule(after: Server.tickGap) { [self] in runSlice(name) }
     }
 
     private func runSlice(_ name: [UInt8]) {
