@@ -3,8 +3,8 @@
 
 /// A list that each tick fills and empties.
 ///
-/// To append to an array and to empty it costs a hundred instructions, which a tick with one request in it, as most are
-/// where requests are not pipelined, has done four times; here it is five.
+/// To append to an array and to empty it takes about a hundred instructions (callgrind), which adds up where most ticks
+/// have one request or two in them, as they do where requests are not pipelined; here it takes a few.
 @safe
 struct TickList<Element: BitwiseCopyable>: ~Copyable {
     private var elements: UnsafeMutablePointer<Element>
